@@ -1,0 +1,35 @@
+# make run | lab | test | publish. Everything is installed into .venv on first use; nothing outside the folder changes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+NOTEBOOK := fast_style_transfer.ipynb
+# Settings for `make run`, for example: make run ARGS="-p preset quick -p video my_clip.mp4"
+ARGS ?=
+READY := $(VENV)/.ready
+
+.PHONY: run lab test publish
+
+$(READY): requirements.txt tests/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(BIN)/python -m ipykernel install --sys-prefix --name python3 >/dev/null
+	touch $@
+
+run: $(READY)
+	mkdir -p outputs
+	$(BIN)/papermill $(NOTEBOOK) outputs/$(NOTEBOOK) --no-progress-bar --cwd . --kernel python3 $(ARGS)
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to html outputs/$(NOTEBOOK)
+	@echo "The pictures, the clip and the executed notebook (fast_style_transfer.html) are in outputs/."
+
+lab: $(READY)
+	$(BIN)/jupyter lab $(NOTEBOOK)
+
+test: $(READY)
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/playwright install chromium
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest tests
+
+# Executes the notebook from scratch and keeps the outputs in it, for the page on GitHub.
+publish: $(READY)
+	$(BIN)/papermill $(NOTEBOOK) outputs/$(NOTEBOOK) --no-progress-bar --cwd . --kernel python3 -p resume False $(ARGS)
+	$(BIN)/python tests/publish.py outputs/$(NOTEBOOK) $(NOTEBOOK)

@@ -1,0 +1,52 @@
+"""Take the outputs of an executed copy into the committed notebook: publish.py EXECUTED.ipynb NOTEBOOK.ipynb
+
+Only outputs and execution counts move; papermill's traces and widget states stay behind. The notebook's metadata keeps
+a digest of the code the outputs belong to, which a test compares with the code in the file.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+
+LIMIT = 2_000_000  # bytes of the notebook with its outputs
+
+
+def code_digest(notebook: dict) -> str:
+    """SHA-256 of all code cells' sources."""
+    sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest()
+
+
+def clean(output: dict) -> dict:
+    """An output without live-widget views (nothing answers them on a page) and without this machine's folders."""
+    output = json.loads(json.dumps(output).replace(str(pathlib.Path.cwd()), "."))
+    output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    output.pop("transient", None)
+    return output
+
+
+def publish(executed: pathlib.Path, notebook: pathlib.Path) -> None:
+    """Move the outputs; raises SystemExit if the run failed, was of other code, or its outputs are too large."""
+    ran, page = json.loads(executed.read_text()), json.loads(notebook.read_text())
+    outputs = {cell["id"]: cell for cell in ran["cells"] if cell["cell_type"] == "code"}
+    for cell in page["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        done = outputs[cell["id"]]
+        if "".join(done["source"]) != "".join(cell["source"]) or done["execution_count"] is None:
+            raise SystemExit(f"{cell['id']} was not executed as it stands in {notebook}.")
+        if any(output["output_type"] == "error" for output in done["outputs"]):
+            raise SystemExit(f"{cell['id']} ended with an error.")
+        cell["outputs"] = [clean(output) for output in done["outputs"]]
+        cell["execution_count"] = done["execution_count"]
+    page["metadata"]["outputs_of_code"] = code_digest(page)
+    text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+    if len(text.encode()) > LIMIT:
+        raise SystemExit(f"The outputs are too large: {len(text.encode()):,} bytes of at most {LIMIT:,}.")
+    notebook.write_text(text)
+    print(f"{notebook}: {len(text.encode()):,} bytes with its outputs.")
+
+
+if __name__ == "__main__":
+    publish(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))

@@ -1,0 +1,117 @@
+"""The losses against the paper's formulas, and VGG16 against torchvision's own."""
+
+import oracle
+import pytest
+import torch
+import torchvision
+
+FILES = {
+    "imagenet": ("vgg16-397923af.pth", "IMAGENET1K_V1"),
+    "imagenet-caffe": ("vgg16_features-amdegroot-88682ab5.pth", "IMAGENET1K_FEATURES"),
+}
+
+
+@pytest.fixture(scope="module")
+def torchvision_vgg():
+    """torchvision's own VGG16, with random numbers (a small classifier: the file must hold one, nobody reads it)."""
+    torch.manual_seed(1)
+    model = torchvision.models.vgg16(weights=None).eval()
+    model.classifier = torch.nn.Linear(4, 4)
+    return model
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty torch cache."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("old_format", [True, False])
+def test_features_are_torchvisions(nb, cache, torchvision_vgg, kind, old_format):
+    name, weights_name = FILES[kind]
+    torch.save(torchvision_vgg.state_dict(), cache / name, _use_new_zipfile_serialization=not old_format)
+    vgg = nb.VGG16Features(kind)
+    preset = getattr(torchvision.models.VGG16_Weights, weights_name).transforms()
+    pixels = torch.randint(0, 256, (2, 3, 40, 56), dtype=torch.uint8)
+    wanted = torchvision.transforms.functional.normalize(pixels / 255, preset.mean, preset.std)
+    with torch.no_grad():
+        seen = vgg(pixels.float())
+        for layer, end in {"relu1_2": 4, "relu2_2": 9, "relu3_3": 16, "relu4_3": 23}.items():
+            torch.testing.assert_close(
+                getattr(seen, layer), torchvision_vgg.features[:end](wanted), rtol=1e-3, atol=1e-4
+            )
+    assert sum(p.numel() for p in vgg.parameters()) == 7_635_264  # the convolutions up to relu4_3, no classifier
+    assert not any(p.requires_grad for p in vgg.parameters())
+
+
+def test_addresses_are_torchvisions(nb):
+    for kind, (_, name) in FILES.items():
+        assert nb.VGG_FILES[kind] == getattr(torchvision.models.VGG16_Weights, name).url
+
+
+def test_upto_stops_early(nb):
+    seen = nb.VGG16Features("random")(torch.rand(1, 3, 32, 32) * 255, upto="relu2_2")
+    assert seen.relu3_3 is None and seen.relu4_3 is None
+    assert seen.relu1_2.shape == (1, 64, 32, 32) and seen.relu2_2.shape == (1, 128, 16, 16)
+
+
+def test_random_weights_are_always_the_same_and_leave_the_dice_alone(nb):
+    torch.manual_seed(5)
+    first, after = nb.VGG16Features("random"), torch.rand(1)
+    torch.manual_seed(5)
+    torch.manual_seed(77)
+    second = nb.VGG16Features("random")
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(1), after)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    kernel = first.features[2].weight.flatten(1)
+    torch.testing.assert_close(kernel @ kernel.T, 2 * torch.eye(64), atol=1e-4, rtol=0)
+
+
+def test_unknown_weights_are_one_sentence(nb):
+    with pytest.raises(nb.Problem, match="choose 'imagenet'"):
+        nb.VGG16Features("vgg19")
+
+
+def test_missing_weights_name_file_address_and_place(nb, cache, monkeypatch):
+    monkeypatch.setitem(nb.VGG_FILES, "imagenet", "http://127.0.0.1:9/models/vgg16-397923af.pth")
+    monkeypatch.setattr(nb.time, "sleep", lambda seconds: None)
+    with pytest.raises(nb.Problem) as problem:
+        nb.VGG16Features("imagenet")
+    for part in ("vgg16-397923af.pth", "http://127.0.0.1:9/models", str(cache)):
+        assert part in str(problem.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_gram_matrix(nb):
+    features = torch.randn(3, 5, 7, 9)
+    for one, whole in zip(nb.gram_matrix(features), features, strict=True):
+        torch.testing.assert_close(one.double(), oracle.gram(whole), rtol=1e-5, atol=1e-7)
+
+
+def test_losses_are_the_papers_formulas_with_the_blogs_scaling(nb, photos, style):
+    vgg, painted, content = nb.VGG16Features("random"), photos[:3].flip(3).float(), photos[:3].float()
+    losses = nb.PerceptualLoss(vgg, style, tv_weight=2.0)(painted, content)
+    seen, wanted, goal = vgg(painted), vgg(content), vgg(style[None].float())
+    n, c, h, w = seen.relu2_2.shape
+    content_loss = 1e5 * (seen.relu2_2.double() - wanted.relu2_2.double()).square().sum() / (n * c * h * w)
+    style_loss = 1e10 * sum(
+        sum((oracle.gram(picture) - oracle.gram(target[0])).square().mean() for picture in maps) / n
+        for maps, target in zip(seen, goal, strict=True)
+    )
+    x = painted.double()
+    tv = 2.0 * ((x[..., 1:] - x[..., :-1]).square().mean() + (x[..., 1:, :] - x[..., :-1, :]).square().mean())
+    for mine, formula in zip(losses, (content_loss, style_loss, tv, content_loss + style_loss + tv), strict=True):
+        assert mine.item() == pytest.approx(formula.item(), rel=1e-3)
+
+
+def test_the_losses_know_their_own(nb, photos, style):
+    loss = nb.PerceptualLoss(nb.VGG16Features("random"), style)
+    assert loss(photos[:1].float(), photos[:1].float()).content == 0
+    assert (
+        loss(style[None].float(), style[None].float()).style < 1e-3 * loss(photos[:1].float(), photos[:1].float()).style
+    )
