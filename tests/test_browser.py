@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from notebook import NOTEBOOK, ROOT, tags
 from playwright.sync_api import sync_playwright
 from test_notebook import SMALL
 
+ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -47,6 +49,9 @@ def lab(tmp_path_factory):
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # keep every cell in the page
+    news = settings.parent / "apputils-extension"
+    news.mkdir()
+    (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -83,6 +88,14 @@ def lab(tmp_path_factory):
         server.wait(20)
 
 
+def wait_until(page, condition, seconds: float) -> None:
+    """Poll until condition() holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        page.wait_for_timeout(300)
+
+
 @pytest.mark.browser
 def test_run_all_in_jupyterlab(lab):
     url, folder = lab
@@ -93,18 +106,18 @@ def test_run_all_in_jupyterlab(lab):
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.goto(url)
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
-        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)  # before that, Run asks for a kernel
+        page.wait_for_timeout(1000)
         page.get_by_text("Run", exact=True).first.click()
         page.get_by_text("Run All Cells", exact=True).click()
-        prompts = ".jp-Notebook .jp-CodeCell .jp-InputPrompt"
-        page.wait_for_function(
-            f"""() => {{ const p = [...document.querySelectorAll('{prompts}')].map(e => e.textContent);
-            return p.every(t => /\\[\\d+\\]/.test(t)) || document.querySelector('[data-mime-type="application/vnd.jupyter.error"]') }}""",
-            timeout=300_000,
-        )
+        prompts, errors = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt"), page.locator(ERROR)
+
+        def all_done() -> bool:
+            return errors.count() > 0 or all(re.search(r"\[\d+\]", text) for text in prompts.all_inner_texts())
+
+        wait_until(page, all_done, 300)
         page.wait_for_timeout(1500)
-        errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
-        assert errors == []
+        assert errors.all_inner_texts() == []
         assert page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts() == []
         assert page.locator(".jp-OutputArea img").count() >= 8
         assert page.locator(".jp-RenderedHTMLCommon details").count() >= 8
@@ -114,28 +127,25 @@ def test_run_all_in_jupyterlab(lab):
         assert too_wide == []
         video = page.locator("video").first
         video.scroll_into_view_if_needed()
-        page.wait_for_function(
-            "() => { const v = document.querySelector('video'); return v.readyState >= 2 && v.videoWidth > 0 }",
-            timeout=20_000,
-        )
+        playing = "v => v.readyState >= 2 && v.videoWidth > 0"
+        wait_until(page, lambda: video.evaluate(playing), 20)
 
         area = page.locator(".widget-vbox").first
         area.scroll_into_view_if_needed()
         image = area.locator("img")
-        changed = "before => document.querySelector('.widget-vbox img').src != before"
         for number, key in ((0, "ArrowLeft"), (2, "ArrowRight")):  # strength; then the before/after divider
             before = image.get_attribute("src")
             area.locator(".noUi-handle").nth(number).focus()
             for _ in range(10):
                 page.keyboard.press(key)
-            page.wait_for_function(changed, arg=before, timeout=30_000)
+            wait_until(page, lambda seen=before: image.get_attribute("src") != seen, 30)
             page.wait_for_timeout(1500)
         before = image.get_attribute("src")
         picture(80, 60, 3).save(folder / "mine.png")
         with page.expect_file_chooser() as chooser:
             area.locator("button", has_text="Your picture").click()
         chooser.value.set_files(folder / "mine.png")
-        page.wait_for_function(changed, arg=before, timeout=30_000)
+        wait_until(page, lambda: image.get_attribute("src") != before, 30)
         page.wait_for_timeout(1000)
         assert (folder / "outputs" / "mine_painted.jpg").exists()
         for n, heading in enumerate(page.locator(".jp-RenderedMarkdown h1, .jp-RenderedMarkdown h2").all()):
