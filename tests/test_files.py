@@ -229,3 +229,20 @@ def test_settings_that_cannot_work_are_one_sentence(nb, bad):
     with pytest.raises(nb.Problem, match=next(iter(bad))) as problem:
         nb.resolve_settings(GIVEN | bad, False)
     assert "\n" not in str(problem.value)
+
+
+def test_a_set_too_large_for_memory_is_mapped_from_disk_and_built_once(nb, photo_folder, tmp_path, monkeypatch):
+    (photo_folder / "000.jpg").write_bytes(b"no picture")
+    whole = nb.load_photos(photo_folder, 64)
+    monkeypatch.setattr(nb.os, "sysconf", lambda name: 100)
+    mapped = nb.load_photos(photo_folder, 64, cache=tmp_path / "cache")
+    assert torch.equal(mapped, whole)
+    (file,) = (tmp_path / "cache").iterdir()
+    assert file.suffix == ".photos" and file.stat().st_size == whole.numel()
+    monkeypatch.setattr(nb, "decode_photo", lambda *_: 1 / 0)  # it is not decoded again
+    again = nb.load_photos(photo_folder, 64, cache=tmp_path / "cache")
+    again[0] = 0  # and nobody can spoil it
+    assert torch.equal(nb.load_photos(photo_folder, 64, cache=tmp_path / "cache"), whole)
+    monkeypatch.setattr(nb.shutil, "disk_usage", lambda path: type("U", (), {"free": 10})())
+    with pytest.raises(nb.Problem, match="free space"):
+        nb.load_photos(photo_folder, 48, cache=tmp_path / "cache")

@@ -69,7 +69,7 @@ def test_budget():
         }
         lines = enumerate(cell["text"].split("\n"), 1)
         count += sum(n not in documents and bool(t.strip()) and not t.lstrip().startswith("#") for n, t in lines)
-    assert count <= 1250 and len(CODE) <= 55, f"{len(CODE)} code cells, {count} lines"
+    assert count <= 1310 and len(CODE) <= 55, f"{len(CODE)} code cells, {count} lines"
 
 
 def test_parameters_only_assign_plain_values():
