@@ -21,7 +21,7 @@ def same(a, b) -> bool:
 
 
 def test_learns_the_style_and_keeps_the_content(nb, tmp_path):
-    """On the bundled frames the style loss falls to a fifth; each painting stays nearest to its own photo."""
+    """On the bundled frames the style loss falls to a fifth; each painting keeps its own photo's outlines."""
     photos = nb.load_photos(ROOT / "data" / "frames", 80, limit=60)
     style = nb.to_tensor(nb.resize_short_side(nb.load_image(ROOT / "data" / "styles" / "snow.jpg"), 128))
     seen = []
@@ -37,12 +37,18 @@ def test_learns_the_style_and_keeps_the_content(nb, tmp_path):
     assert len(seen) == 120
     assert sum(seen[-5:]) / 5 < seen[0] / 5
     content = photos[::10].float()
-    vgg = nb.VGG16Features("random")
     with torch.no_grad():
-        painted, own = vgg(network(content)).relu2_2, vgg(content).relu2_2
-    distance = (painted[:, None] - own[None]).square().mean(dim=(2, 3, 4))  # of each painting to each photo
-    nearest = distance.argmin(dim=1)
-    assert (nearest == torch.arange(6)).sum() >= 5, distance
+        painted, own = edges(network(content).clamp(0, 255)), edges(content)
+    likeness = torch.nn.functional.cosine_similarity(painted[:, None], own[None], dim=2)
+    assert (likeness.argmax(dim=1) == torch.arange(6)).sum() >= 5, likeness  # of each painting to each photo
+
+
+def edges(pictures):
+    """Where a picture has outlines, whatever its colours: coarse maps of the steps in brightness, mean 0."""
+    grey = pictures.mean(1, keepdim=True)
+    steps = grey[..., 1:, 1:].sub(grey[..., :-1, 1:]).abs() + grey[..., 1:, 1:].sub(grey[..., 1:, :-1]).abs()
+    maps = torch.nn.functional.avg_pool2d(steps, 4).log1p().flatten(1)
+    return maps - maps.mean(1, keepdim=True)
 
 
 def test_resumed_training_is_the_unbroken_one(nb, photos, style, tmp_path):
@@ -266,7 +272,8 @@ def test_two_processes_train_as_one(nb, photos, style, tmp_path):
     done = subprocess.run([*torchrun, str(tmp_path / "worker.py")], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]
     first, second = (torch.load(tmp_path / f"both-{rank}.pt", weights_only=True) for rank in (0, 1))
-    for name, value in alone.state_dict().items():
-        assert torch.equal(first[name], second[name])
-        assert (first[name] - value).norm() <= 1e-3 * value.norm() + 1e-3
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    # All weights as one vector: a bias before a normalization has no gradient but rounding, of which Adam makes steps.
+    one, both = (torch.cat([value.flatten() for value in state.values()]) for state in (alone.state_dict(), first))
+    assert (both - one).norm() <= 1e-3 * one.norm()
     assert sorted(p.name for p in (tmp_path / "both").iterdir()) == ["final.pth", "step_0000005.pth"]
