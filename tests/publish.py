@@ -20,7 +20,7 @@ def code_digest(notebook: dict) -> str:
 
 def clean(output: dict) -> dict:
     """An output without live-widget views (nothing answers them on a page) and without this machine's folders."""
-    output = json.loads(json.dumps(output).replace(str(pathlib.Path.cwd()), "."))
+    output = json.loads(json.dumps(output).replace(str(pathlib.Path.cwd()), "~/fast-style-transfer"))
     output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     output.pop("transient", None)
     return output
