@@ -18,6 +18,15 @@ def tags(cell: dict) -> list[str]:
     return cell["metadata"].get("tags", [])
 
 
+def with_settings(notebook: dict, **settings) -> dict:
+    """The same notebook (changed in place) with these settings assigned at the end of its parameters cell."""
+    for cell in notebook["cells"]:
+        if "parameters" in tags(cell):
+            assigned = "".join(f"\n{name} = {value!r}" for name, value in settings.items())
+            cell["source"] = "".join(cell["source"]) + assigned
+    return notebook
+
+
 def load_definitions(path: pathlib.Path = NOTEBOOK) -> types.ModuleType:
     """A module that holds what the notebook's `definitions` cells define."""
     module = types.ModuleType("fast_style_transfer")

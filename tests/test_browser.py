@@ -13,7 +13,7 @@ import urllib.request
 
 import pytest
 from conftest import picture
-from notebook import NOTEBOOK, ROOT, tags
+from notebook import NOTEBOOK, ROOT, with_settings
 from playwright.sync_api import sync_playwright
 from test_notebook import SMALL
 
@@ -40,11 +40,9 @@ def lab(tmp_path_factory):
     """A JupyterLab that serves a copy of the project with small settings; yields (url, folder)."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("COCO"))
-    source = json.loads(NOTEBOOK.read_text())
+    source = with_settings(json.loads(NOTEBOOK.read_text()), **SMALL)
     for cell in source["cells"]:
         cell.get("outputs", []).clear()
-        if "parameters" in tags(cell):
-            cell["source"] = "".join(cell["source"]) + "\n" + "\n".join(f"{k} = {v!r}" for k, v in SMALL.items())
     (folder / NOTEBOOK.name).write_text(json.dumps(source))
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)

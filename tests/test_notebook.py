@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import papermill
 import pytest
 from conftest import picture
-from notebook import NOTEBOOK, ROOT, cells, tags
+from notebook import NOTEBOOK, ROOT, cells, tags, with_settings
 from publish import LIMIT, code_digest
 from server import serve
 from test_video import make_clip, probe, read
@@ -262,12 +262,7 @@ def test_in_colab_with_nothing_but_the_notebook(tmp_path, monkeypatch):
 def test_the_exported_script_runs_outside_jupyter(tmp_path):
     """`jupyter nbconvert --to script` makes a program that needs no page."""
     shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("COCO"))
-    source = json.loads(NOTEBOOK.read_text())
-    for cell in source["cells"]:
-        if cell["cell_type"] == "code" and "parameters" in tags(cell):
-            cell["source"] = (
-                "".join(cell["source"]) + "\n" + "\n".join(f"{k} = {v!r}" for k, v in (SMALL | dict(steps=1)).items())
-            )
+    source = with_settings(json.loads(NOTEBOOK.read_text()), **SMALL | dict(steps=1))
     (tmp_path / "n.ipynb").write_text(json.dumps(source))
     subprocess.run(
         [sys.executable, "-m", "jupyter", "nbconvert", "--log-level=ERROR", "--to", "script", "n.ipynb"],
