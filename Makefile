@@ -1,4 +1,4 @@
-# make run | lab | test | publish. Everything is installed into .venv on first use; nothing outside the folder changes.
+# make run | lab | test | test-colab | publish. Everything is installed into .venv on first use; nothing outside the folder changes.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ NOTEBOOK := fast_style_transfer.ipynb
 ARGS ?=
 READY := $(VENV)/.ready
 
-.PHONY: run lab test publish
+.PHONY: run lab test test-colab publish
 
 $(READY): requirements.txt tests/requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,17 @@ test: $(READY)
 	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/playwright install chromium
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest tests
+
+# The whole notebook on the versions that Colab has (tests/colab-versions.txt), in an environment of its own.
+COLAB := .venv-colab
+$(COLAB)/.ready: tests/colab-versions.txt
+	$(PYTHON) -m venv $(COLAB)
+	$(COLAB)/bin/python -m pip install --quiet --disable-pip-version-check -r $< "ipykernel<6.20" papermill nbconvert pytest
+	$(COLAB)/bin/python -m ipykernel install --sys-prefix --name python3 >/dev/null
+	touch $@
+
+test-colab: $(COLAB)/.ready
+	PATH="$(CURDIR)/$(COLAB)/bin:$$PATH" python -m pytest tests/test_notebook.py -k "local or colab or script"
 
 # Executes the notebook from scratch and keeps the outputs in it, for the page on GitHub.
 publish: $(READY)

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import threading
+import time
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -30,11 +31,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         body = b"<html>sign in</html>" if how == "other" else data[start:]
+        lie = {"says more": 5000, "says less": -5000}.get(how, 0)
         if how != "no length":
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + lie))
         self.end_headers()
         with contextlib.suppress(OSError):
-            self.wfile.write(body[: len(body) // 2] if how == "drop" else body)
+            if how == "slow":
+                for n in range(0, len(body), 10_000):
+                    self.wfile.write(body[n : n + 10_000])
+                    time.sleep(0.005)
+            else:
+                self.wfile.write(body[: len(body) // 2] if how == "drop" else body)
 
     def log_message(self, *args):
         pass

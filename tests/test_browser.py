@@ -40,7 +40,7 @@ def lab(tmp_path_factory):
     """A JupyterLab that serves a copy of the project with small settings; yields (url, folder)."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("COCO"))
-    source = with_settings(json.loads(NOTEBOOK.read_text()), **SMALL)
+    source = with_settings(json.loads(NOTEBOOK.read_text()), **SMALL | dict(compare_iterations=1))
     for cell in source["cells"]:
         cell.get("outputs", []).clear()
     (folder / NOTEBOOK.name).write_text(json.dumps(source))
@@ -145,7 +145,7 @@ def test_run_all_in_jupyterlab(lab):
         chooser.value.set_files(folder / "mine.png")
         wait_until(page, lambda: image.get_attribute("src") != before, 30)
         page.wait_for_timeout(1000)
-        assert (folder / "outputs" / "mine_painted.jpg").exists()
+        assert (folder / "outputs" / "mine_snow_studio.jpg").exists()
         for n, heading in enumerate(page.locator(".jp-RenderedMarkdown h1, .jp-RenderedMarkdown h2").all()):
             heading.scroll_into_view_if_needed()
             page.wait_for_timeout(200)

@@ -3,6 +3,11 @@
 import hashlib
 import io
 import os
+import pathlib
+import subprocess
+import sys
+import time
+import types
 import zipfile
 
 import numpy as np
@@ -17,7 +22,20 @@ MD5 = hashlib.md5(DATA).hexdigest()
 
 
 @pytest.mark.parametrize(
-    "plan", [[], ["drop"], ["drop", "drop", "503"], ["503", "503"], ["drop", "no ranges"], ["no length"], ["other"]]
+    "plan",
+    [
+        [],
+        ["drop"],
+        ["drop", "drop", "503"],
+        ["503", "503"],
+        ["drop", "no ranges"],
+        ["no length"],
+        ["other"],
+        ["slow"],
+        ["says more"],
+        ["says less"],
+        ["drop", "says less", "other", "503"],
+    ],
 )
 def test_download_ends_in_the_right_bytes(nb, tmp_path, plan):
     with serve({"/f.zip": DATA}, {"/f.zip": list(plan)}) as server:
@@ -33,6 +51,43 @@ def test_download_goes_on_where_an_earlier_run_was_killed(nb, tmp_path):
     with serve({"/f.zip": DATA}) as server:
         assert nb.download(f"{server.url}/f.zip", tmp_path / "f.zip", MD5).read_bytes() == DATA
         assert server.asked == [("/f.zip", "bytes=600000-")]
+
+
+KILLS = """
+import os, pathlib, random, signal, sys, time
+sys.path.insert(0, {tests!r})
+from notebook import load_definitions
+nb = load_definitions()
+part, dice = pathlib.Path({path!r} + ".part"), random.Random(0)
+for _ in range(10):
+    begin, child = part.stat().st_size if part.exists() else 0, os.fork()
+    if not child:
+        nb.download({url!r}, {path!r}, {md5!r})
+        os._exit(0)
+    end = time.monotonic() + 20
+    while time.monotonic() < end and (not part.exists() or part.stat().st_size <= begin):  # until it has got something
+        time.sleep(0.001)
+    time.sleep(dice.uniform(0, 0.01))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(part.stat().st_size)
+"""
+
+
+def test_download_survives_ten_kills_without_starting_over(nb, tmp_path):
+    """SIGKILL at random moments of a slow transfer: every run goes on from the bytes of the one before."""
+    path, data = tmp_path / "f.zip", DATA * 8
+    md5 = hashlib.md5(data).hexdigest()
+    with serve({"/f.zip": data}, {"/f.zip": ["slow"] * 10}) as server:
+        url = f"{server.url}/f.zip"
+        program = KILLS.format(tests=str(pathlib.Path(__file__).parent), path=str(path), url=url, md5=md5)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+        sizes = [0, *map(int, done.stdout.split())]
+        assert len(sizes) == 11 and sizes == sorted(set(sizes)) and sizes[-1] < len(data), done.stdout + done.stderr
+        assert not path.exists()
+        server.asked.clear()
+        assert nb.download(url, path, md5).read_bytes() == data
+        assert server.asked == [("/f.zip", f"bytes={sizes[-1]}-")]
 
 
 @pytest.mark.parametrize("left", [DATA, DATA[:-1] + b"!", DATA + b"more"])
@@ -192,10 +247,16 @@ GIVEN = dict(
     resume=True,
     start_from="",
     seed=0,
+    paint_with="",
     strength=1.0,
+    stroke_size=1.0,
     keep_colors=False,
-    side_by_side=False,
+    clip_start=0.0,
+    clip_duration=None,
     max_frames=None,
+    steady=0.5,
+    side_by_side=False,
+    compare_iterations=None,
 )
 
 
@@ -223,6 +284,8 @@ def test_settings_empty_means_what_the_preset_says(nb):
         dict(resume="yes"),
         dict(style_image=3),
         dict(content_weight=float("nan")),
+        dict(steady=2),
+        dict(clip_duration=0),
     ],
 )
 def test_settings_that_cannot_work_are_one_sentence(nb, bad):
@@ -246,3 +309,94 @@ def test_a_set_too_large_for_memory_is_mapped_from_disk_and_built_once(nb, photo
     monkeypatch.setattr(nb.shutil, "disk_usage", lambda path: type("U", (), {"free": 10})())
     with pytest.raises(nb.Problem, match="free space"):
         nb.load_photos(photo_folder, 48, cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def places(tmp_path):
+    """The work folders, and COCO's local disk."""
+    return types.SimpleNamespace(home=tmp_path, data=tmp_path / "data", local=tmp_path / "local")
+
+
+def coco_zip(path, count=3) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for n in range(count):
+            archive.writestr(f"val2017/{n:012d}.jpg", encoded(picture(60, 50, n), "JPEG"))
+    return path.read_bytes()
+
+
+def test_a_good_zip_on_the_drive_is_used_and_a_bad_one_is_not(nb, places, monkeypatch, capsys):
+    mine = places.data / "val2017.zip"
+    data = coco_zip(mine)
+    monkeypatch.setitem(nb.COCO, "val2017", (hashlib.md5(data).hexdigest(), len(data)))
+    fetched = []
+    monkeypatch.setattr(nb, "download", lambda url, path, md5=None: fetched.append((url, path, md5)) or path)
+    assert nb.find_photos("val2017", places) == mine and not fetched
+    for bad in (data[:-1], data[:-1] + b"!"):
+        mine.write_bytes(bad)
+        assert nb.find_photos("val2017", places) == places.local / "val2017.zip"
+        assert f"{mine} is damaged" in capsys.readouterr().out and mine.read_bytes() == bad
+    url, path, md5 = fetched[-1]
+    assert url == "http://images.cocodataset.org/zips/val2017.zip" and md5 == hashlib.md5(data).hexdigest()
+    mine.unlink()
+    (places.data / "COCO" / "val2017").mkdir(parents=True)  # the blog's folder
+    assert nb.find_photos("val2017", places) == places.data / "COCO" / "val2017"
+
+
+def standin_drive(monkeypatch, mount):
+    package, drive = types.ModuleType("google.colab"), types.ModuleType("google.colab.drive")
+    drive.mount, package.drive = mount, drive
+    for name, module in (("google", types.ModuleType("google")), ("google.colab", package)):
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def refused(place):
+    raise ValueError("mount failed: credential propagation was unsuccessful")
+
+
+@pytest.mark.parametrize("trouble", ["refused", "read-only", "full"])
+def test_a_drive_that_cannot_be_used_is_one_sentence_and_work_goes_on(nb, tmp_path, monkeypatch, capsys, trouble):
+    monkeypatch.chdir(tmp_path)
+    standin_drive(monkeypatch, refused if trouble == "refused" else lambda place: None)
+    mkdir, write = nb.pathlib.Path.mkdir, nb.pathlib.Path.write_text
+
+    def guarded(plain, number, message):
+        def call(path, *given, **more):
+            if str(path).startswith("/content/gdrive"):
+                if plain is mkdir and trouble == "full":
+                    return None
+                raise OSError(number, message)
+            return plain(path, *given, **more)
+
+        return call
+
+    message = (30, "Read-only file system") if trouble == "read-only" else (28, "No space left on device")
+    monkeypatch.setattr(nb.pathlib.Path, "mkdir", guarded(mkdir, *message))
+    monkeypatch.setattr(nb.pathlib.Path, "write_text", guarded(write, *message))
+    places = nb.connect_drive(True)
+    said = capsys.readouterr().out
+    assert places.home == tmp_path and places.checkpoints.is_dir()
+    assert "Google Drive cannot be used" in said and "not be kept" in said
+    assert {"refused": "credential", "read-only": "Read-only", "full": "No space"}[trouble] in said
+
+
+def test_use_drive_false_never_touches_it(nb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    calls = []
+    standin_drive(monkeypatch, calls.append)
+    assert nb.connect_drive(False).home == tmp_path and not calls
+
+
+def test_a_slow_folder_is_read_by_several_threads(nb, photo_folder, monkeypatch):
+    """20 ms a file, as Drive: the waits overlap."""
+    read, waiting, most = nb.pathlib.Path.read_bytes, [], []
+
+    def slow(path):
+        waiting.append(1)
+        most.append(len(waiting))
+        time.sleep(0.02)
+        waiting.pop()
+        return read(path)
+
+    monkeypatch.setattr(nb.pathlib.Path, "read_bytes", slow)
+    assert len(nb.load_photos(photo_folder, 32)) == 6 and max(most) > 1

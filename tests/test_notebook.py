@@ -30,6 +30,7 @@ SMALL = dict(
     style_size=64,
     checkpoint_every=3,
     max_frames=4,
+    compare_iterations=0,
 )
 
 
@@ -79,7 +80,8 @@ def test_parameters_only_assign_plain_values():
     assert names >= set(
         "preset use_drive dataset style_image content_image video vgg_weights steps warmup_steps batch_size image_size "
         "style_size learning_rate content_weight style_weight tv_weight temporal_weight checkpoint_every resume "
-        "start_from strength keep_colors side_by_side max_frames seed".split()
+        "start_from strength keep_colors side_by_side max_frames seed paint_with stroke_size steady clip_start "
+        "clip_duration compare_iterations".split()
     )
 
 
@@ -141,7 +143,10 @@ def local_run(tmp_path_factory):
     """The notebook run in a copy of the project's folder, as a local Jupyter would."""
     folder = tmp_path_factory.mktemp("local")
     shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("COCO"))
-    return folder, run(NOTEBOOK, folder, **SMALL)
+    (folder / "checkpoints").mkdir()
+    for path in (ROOT / "checkpoints").glob("*.pth"):
+        shutil.copy(path, folder / "checkpoints")
+    return folder, run(NOTEBOOK, folder, **SMALL | dict(compare_iterations=1))
 
 
 def test_local_run_leaves_its_results(local_run):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -142,6 +143,59 @@ def test_damaged_newest_checkpoint_is_named_and_passed_over(nb, photos, style, t
     assert same(nb.train(photos, style, tmp_path / "b", steps=5, **SMALL), unbroken)
     said = capsys.readouterr().out
     assert all(name in said for name in (newest.name, second.name, "step_0000009.pth", "Going on from step 3"))
+
+
+class Bomb:
+    """A pickle of this runs a command when a careless program loads it."""
+
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def test_foreign_and_malicious_files_in_the_folder_are_named_and_run_nothing(
+    nb, photos, style, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "c"
+    unbroken = nb.train(photos, style, tmp_path / "a", steps=4, checkpoint_every=1, **SMALL)
+    nb.train(photos, style, folder, steps=4, checkpoint_every=1, **SMALL)
+    newest = folder / "step_0000007.pth"
+    torch.save({"network": nb.fresh_network(0).state_dict()}, newest)  # a network, but no training state
+    (folder / "step_0000008.pth").write_bytes(pickle.dumps(Bomb()))
+    torch.save({"done": Bomb()}, folder / "step_0000009.pth")
+    capsys.readouterr()
+    assert same(nb.train(photos, style, folder, steps=4, **SMALL), unbroken)
+    said = capsys.readouterr().out
+    assert all(f"step_000000{n}.pth" in said for n in (7, 8, 9)) and "Going on from step 3" in said
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_drive_that_vanishes_in_mid_training_keeps_the_last_checkpoint(nb, photos, style, tmp_path, monkeypatch):
+    unbroken = nb.train(photos, style, tmp_path / "a", steps=5, checkpoint_every=1, **SMALL)
+    replace, folder = os.replace, tmp_path / "b"
+
+    def vanished(source, target):
+        if "step_0000006" in str(target):
+            raise OSError(107, "Transport endpoint is not connected")
+        replace(source, target)
+
+    monkeypatch.setattr(nb.os, "replace", vanished)
+    with pytest.raises(nb.Problem, match="not connected.*reconnect the drive"):
+        nb.train(photos, style, folder, steps=5, checkpoint_every=1, **SMALL)
+    assert sorted(p.name for p in folder.iterdir()) == [f"step_000000{n}.pth" for n in (3, 4, 5)]
+    monkeypatch.setattr(nb.os, "replace", replace)
+    assert same(nb.train(photos, style, folder, steps=5, checkpoint_every=1, **SMALL), unbroken)
+
+
+def test_a_compiled_training_learns_the_same(nb, photos, style, tmp_path, monkeypatch):
+    """The compiler traces network and loss whole (its machine code apart: that needs a GPU), and the files are usual."""
+    plain = nb.train(photos, style, tmp_path / "a", steps=3, **SMALL)
+    assert nb.compiled(plain, torch.device("cpu"), 10**6) is plain
+    compile_so = dict(backend="eager", dynamic=False, fullgraph=True)
+    monkeypatch.setattr(nb, "compiled", lambda module, *_: torch.compile(module, **compile_so))
+    nb.train(photos, style, tmp_path / "b", steps=3, **SMALL)
+    for a, b in zip(nb.load_network(tmp_path / "b" / "final.pth").parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
 
 
 def test_finished_training_is_returned_at_once_and_can_be_lengthened(nb, photos, style, tmp_path):
