@@ -1,6 +1,6 @@
 """How checkpoints/snow.pth was made: the notebook's own train(), on the bundled game frames, without the internet.
 
-    python benchmarks/ready_made.py FOLDER [--steps 1500]
+    python benchmarks/ready_made.py FOLDER [--steps 1000]
 
 FOLDER gets the checkpoints, and can be given again to go on; snow.pth (16-bit weights) is written there at the end.
 Every 11th frame is held out, for benchmarks/worth.py.
@@ -29,7 +29,7 @@ def main() -> None:
     """Train, and write snow.pth."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("folder", type=pathlib.Path)
-    options.add_argument("--steps", type=int, default=1500)
+    options.add_argument("--steps", type=int, default=1000)
     given = options.parse_args()
     nb = load_definitions()
     demo = nb.PRESETS["demo"]

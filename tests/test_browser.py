@@ -131,10 +131,11 @@ def test_run_all_in_jupyterlab(lab):
         area = page.locator(".widget-vbox").first
         area.scroll_into_view_if_needed()
         image = area.locator("img")
-        for number, key in ((0, "ArrowLeft"), (2, "ArrowRight")):  # strength; then the before/after divider
+        # strength to the middle (at 0 there is nothing to divide); then the before/after divider
+        for number, key, presses in ((0, "ArrowLeft", 5), (2, "ArrowRight", 10)):
             before = image.get_attribute("src")
             area.locator(".noUi-handle").nth(number).focus()
-            for _ in range(10):
+            for _ in range(presses):
                 page.keyboard.press(key)
             wait_until(page, lambda seen=before: image.get_attribute("src") != seen, 30)
             page.wait_for_timeout(1500)
