@@ -42,5 +42,6 @@ test-colab: $(COLAB)/.ready
 
 # Executes the notebook from scratch and keeps the outputs in it, for the page on GitHub.
 publish: $(READY)
+	mkdir -p outputs
 	$(BIN)/papermill $(NOTEBOOK) outputs/$(NOTEBOOK) --no-progress-bar --cwd . --kernel python3 -p resume False $(ARGS)
 	$(BIN)/python tests/publish.py outputs/$(NOTEBOOK) $(NOTEBOOK)

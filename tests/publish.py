@@ -4,12 +4,17 @@ Only outputs and execution counts move; papermill's traces and widget states sta
 a digest of the code the outputs belong to, which a test compares with the code in the file.
 """
 
+import base64
 import hashlib
+import io
 import json
 import pathlib
 import sys
 
+import PIL.Image
+
 LIMIT = 2_000_000  # bytes of the notebook with its outputs
+LARGE = 60_000  # bytes of a picture from which it is compressed further
 
 
 def code_digest(notebook: dict) -> str:
@@ -18,10 +23,19 @@ def code_digest(notebook: dict) -> str:
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()
 
 
+def smaller(jpeg: str) -> str:
+    """The same picture (base64), compressed further."""
+    data = io.BytesIO()
+    PIL.Image.open(io.BytesIO(base64.b64decode(jpeg))).save(data, "JPEG", quality=72)
+    return base64.b64encode(data.getvalue()).decode()
+
+
 def clean(output: dict) -> dict:
     """An output without live-widget views (nothing answers them on a page) and without this machine's folders."""
     output = json.loads(json.dumps(output).replace(str(pathlib.Path.cwd()), "~/fast-style-transfer"))
     output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    if len(output.get("data", {}).get("image/jpeg", "")) > LARGE:
+        output["data"]["image/jpeg"] = smaller(output["data"]["image/jpeg"])
     output.pop("transient", None)
     return output
 
