@@ -12,9 +12,8 @@ import sys
 
 import torch
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-from notebook import load_definitions  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests"))
+from notebook import ROOT, load_definitions  # noqa: E402
 
 
 def training_photos(nb, size: int) -> torch.Tensor:

@@ -25,9 +25,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-from notebook import load_definitions  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests"))
+from notebook import ROOT, load_definitions  # noqa: E402
 
 
 def held_out(count: int = 10) -> list[pathlib.Path]:
@@ -53,7 +52,8 @@ def training(nb, given) -> None:
     size = demo["image_size"]
     every = nb.load_photos(ROOT / "data" / "frames", size * 9 // 8)
     photos = every[torch.arange(len(every)) % 11 != 0]
-    unseen = [nb.load_image(path) for path in held_out()]
+    unseen = [nb.to_tensor(nb.resize_short_side(nb.load_image(path), 272)) for path in held_out()]
+    x = torch.stack([photo[:, :256, :256] for photo in unseen]).float().to(device)
     style = nb.load_image(ROOT / "data" / "styles" / "snow.jpg")
     style = nb.to_tensor(nb.resize_short_side(style, demo["style_size"]))
     loss_of = nb.PerceptualLoss(nb.VGG16Features("random").to(device), style.to(device))
@@ -74,10 +74,8 @@ def training(nb, given) -> None:
                 start_from=ROOT / "checkpoints" / "start.pth",
             )
             speed = given.steps * demo["batch_size"] / (time.perf_counter() - begin)
-            photos_256 = [nb.to_tensor(nb.resize_short_side(image, 272)) for image in unseen]
-            error = np.mean([warping_error(nb, network, photo) for photo in photos_256])
+            error = np.mean([warping_error(nb, network, photo) for photo in unseen])
             with torch.no_grad():
-                x = torch.stack([photo[:, :256, :256] for photo in photos_256]).float().to(device)
                 losses = [loss_of(network(part), part) for part in x.split(2)]
             style_loss, total = (np.mean([float(getattr(part, kind)) for part in losses]) for kind in ("style", "total"))
             found.append((weight, error, style_loss))
