@@ -27,18 +27,19 @@ lab: $(READY)
 test: $(READY)
 	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/playwright install chromium
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --ignore tests/test_classic.py
 
 # The whole notebook on the versions that Colab has (tests/colab-versions.txt), in an environment of its own.
 COLAB := .venv-colab
 $(COLAB)/.ready: tests/colab-versions.txt
 	$(PYTHON) -m venv $(COLAB)
-	$(COLAB)/bin/python -m pip install --quiet --disable-pip-version-check -r $< "ipykernel<6.20" papermill nbconvert pytest
+	$(COLAB)/bin/python -m pip install --quiet --disable-pip-version-check -r $< "ipykernel<6.20" papermill nbconvert pytest playwright
 	$(COLAB)/bin/python -m ipykernel install --sys-prefix --name python3 >/dev/null
 	touch $@
 
 test-colab: $(COLAB)/.ready
-	PATH="$(CURDIR)/$(COLAB)/bin:$$PATH" python -m pytest tests/test_notebook.py -k "local or colab or script"
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(COLAB)/bin/playwright install chromium
+	PATH="$(CURDIR)/$(COLAB)/bin:$$PATH" python -m pytest tests/test_notebook.py tests/test_classic.py -k "local or colab or script or classic"
 
 # Executes the notebook from scratch and keeps the outputs in it, for the page on GitHub.
 publish: $(READY)

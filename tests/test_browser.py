@@ -1,97 +1,36 @@
 """What a person sees: the notebook in a real JupyterLab, driven in headless Chromium."""
 
-import json
 import os
 import pathlib
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import pytest
+from browser import jupyter, open_page, small_project, wait_until
 from conftest import picture
-from notebook import NOTEBOOK, ROOT, with_settings
-from playwright.sync_api import sync_playwright
-from test_notebook import SMALL
+from notebook import NOTEBOOK
 
 ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
-
-
-def browser_path() -> str | None:
-    """Debian's Chromium or Chrome; None: the one that `playwright install chromium` brought."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A JupyterLab that serves a copy of the project with small settings; yields (url, folder)."""
     folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("COCO"))
-    source = with_settings(json.loads(NOTEBOOK.read_text()), **SMALL | dict(compare_iterations=1))
-    for cell in source["cells"]:
-        cell.get("outputs", []).clear()
-    (folder / NOTEBOOK.name).write_text(json.dumps(source))
+    small_project(folder)
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # keep every cell in the page
     news = settings.parent / "apputils-extension"
     news.mkdir()
     (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "jupyterlab",
-            "--no-browser",
-            "--allow-root",
-            "--ip=127.0.0.1",
-            f"--port={port}",
-            "--IdentityProvider.token=",
-            f"--ServerApp.root_dir={folder}",
-            "--LabApp.news_url=",
-            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        ],
-        cwd=folder,
-        env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    arguments = (
+        "--IdentityProvider.token=",
+        f"--ServerApp.root_dir={folder}",
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     )
-    url = f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK.name}"
-    try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=2)
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield url, folder
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def wait_until(page, condition, seconds: float) -> None:
-    """Poll until condition() holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "timed out"
-        page.wait_for_timeout(300)
+    with jupyter(folder, "jupyterlab", *arguments, JUPYTERLAB_SETTINGS_DIR=str(folder / "settings")) as address:
+        yield f"{address}/lab/tree/{NOTEBOOK.name}", folder
 
 
 @pytest.mark.browser
@@ -99,10 +38,7 @@ def test_run_all_in_jupyterlab(lab):
     url, folder = lab
     shots = pathlib.Path(os.environ.get("SCREENSHOTS", folder / "shots"))
     shots.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.goto(url)
+    with open_page(url) as page:
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)  # before that, Run asks for a kernel
         page.wait_for_timeout(1000)
@@ -151,4 +87,3 @@ def test_run_all_in_jupyterlab(lab):
             heading.scroll_into_view_if_needed()
             page.wait_for_timeout(200)
             page.screenshot(path=shots / f"section-{n:02d}.png")
-        browser.close()
