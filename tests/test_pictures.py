@@ -181,11 +181,14 @@ def test_stroke_size(nb):
         nb.stylize_image(network, photo, scale=0)
 
 
-def test_mixture_of_two_styles(nb):
+def test_mixture_of_two_styles(nb, tmp_path):
     one, other, photo = nb.fresh_network(0).eval(), nb.fresh_network(1).eval(), picture(40, 30)
     mixed = np.asarray(nb.stylize_image(nb.Mixture({one: 3, other: 1}), photo)).astype(float)
     a, b = (np.asarray(nb.stylize_image(n, photo)).astype(float) for n in (one, other))
     assert np.abs(mixed - (0.75 * a + 0.25 * b)).max() <= 1.01
+    nb.save_checkpoint(tmp_path / "final.pth", network=other.state_dict(), decoder_relu=other.decoder_relu)
+    by_name = np.asarray(nb.stylize_image(nb.Mixture({one: 3, tmp_path / "final.pth": 1}), photo)).astype(float)
+    assert np.abs(by_name - mixed).max() <= 1
     for shares in ({}, {one: 0}):
         with pytest.raises(nb.Problem, match="mixture"):
             nb.Mixture(shares)
