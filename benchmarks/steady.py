@@ -83,6 +83,7 @@ def training(nb, given) -> None:
     if given.plot:
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.add_subplot()
+        found.sort()
         weights, errors, styles = zip(*found, strict=True)
         axes.plot(styles, errors, marker="o")
         for weight, error, style_loss in found:
