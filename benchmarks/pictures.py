@@ -36,7 +36,7 @@ def main() -> None:
     style = nb.load_image(ROOT / "data" / "styles" / "snow.jpg")
     frames = [PIL.Image.fromarray(f) for f in itertools.islice(nb.open_video(ROOT / "data" / "gameplay.mp4")[1], 240)]
 
-    shown = [frames[0], frames[-EVERY]]
+    shown = [frames[16 * EVERY], frames[36 * EVERY]]
     paintings = [nb.stylize_image(network, frame) for frame in shown]
     places = [(style, 408, 0, 400, 458)]
     for row, (frame, painting) in enumerate(zip(shown, paintings, strict=True)):
@@ -44,9 +44,9 @@ def main() -> None:
     paste(1216, 458, *places).save(ROOT / "data" / "hero.jpg", quality=88)
 
     pairs = []
-    for frame in frames[: 20 * EVERY : EVERY]:
-        pairs.append(paste(644, 180, (frame, 0, 0, 320, 180), (nb.stylize_image(network, frame), 324, 0, 320, 180)))
-    palette = PIL.Image.fromarray(np.concatenate([np.asarray(p) for p in pairs[::5]])).quantize(255)
+    for frame in frames[6 * EVERY : 22 * EVERY : EVERY]:
+        pairs.append(paste(516, 144, (frame, 0, 0, 256, 144), (nb.stylize_image(network, frame), 260, 0, 256, 144)))
+    palette = PIL.Image.fromarray(np.concatenate([np.asarray(p) for p in pairs[::5]])).quantize(128)
     pairs = [pair.quantize(palette=palette, dither=PIL.Image.Dither.FLOYDSTEINBERG) for pair in pairs]
     target = ROOT / "benchmarks" / "before_after.gif"
     pairs[0].save(target, save_all=True, append_images=pairs[1:], duration=200, loop=0, optimize=True)
