@@ -133,7 +133,7 @@ def painting(nb, given) -> None:
         print(f"{name:<16}{found[name][0]:>36.2f}{found[name][1]:>28.2f}", flush=True)
     if given.plot:
         figure = Figure(figsize=(7, 2.6), layout="constrained")
-        titles = ("jump of a still background", "unexplained wander of the mean colour")
+        titles = ("jump of a still background", "wander of the mean colour")
         for number, (axes, title) in enumerate(zip(figure.subplots(1, 2), titles, strict=True)):
             axes.barh(list(found), [values[number] for values in found.values()])
             axes.set_title(title, fontsize=9)
