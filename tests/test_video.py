@@ -204,6 +204,23 @@ def test_uneven_timing_keeps_its_length_and_sound(nb, tmp_path):
         assert min(np.abs(shown - original[int(moment * 30) + n]).mean() for n in range(-5, 5)) < 6
 
 
+@pytest.mark.parametrize("colours, jumps", [("yuv444p", False), ("yuv420p", True)])
+def test_a_clip_is_entered_without_losing_its_first_frame(nb, tmp_path, monkeypatch, colours, jumps):
+    """Old x264 wrote 4:4:4 in its own way and said so in the first frame alone (as in imageio's cockatoo clip): a
+    decoder that jumps over it makes green squares of the rest. No x264 at hand writes so any more, so the arguments
+    are looked at."""
+    clip = make_clip(tmp_path / "clip.mp4", size="160x120", seconds=3, extra=("-pix_fmt", colours, "-g", "30"))
+    frames, real, jumped = [frame.copy() for frame in nb.open_video(clip)[1]], imageio_ffmpeg.read_frames, []
+
+    def spy(path, input_params=(), **others):
+        jumped.append("-ss" in input_params)
+        return real(path, input_params=list(input_params), **others)
+
+    monkeypatch.setattr(imageio_ffmpeg, "read_frames", spy)
+    np.testing.assert_array_equal(next(nb.open_video(clip, start=1.5)[1]), frames[45])
+    assert any(jumped) == jumps
+
+
 def test_part_of_a_clip_with_its_sound(nb, tmp_path):
     clip = make_clip(tmp_path / "in.mp4", seconds=4)
     path = nb.stylize_video(Tinted(), clip, tmp_path / "out.mp4", strength=0, start=1.0, duration=2.0)
