@@ -1,6 +1,6 @@
 """How checkpoints/snow.pth was made: the notebook's own train(), on the bundled game frames, without the internet.
 
-    python benchmarks/ready_made.py FOLDER [--steps 1000]
+    python benchmarks/ready_made.py FOLDER [--steps 1700] [--vgg-weights imagenet]
 
 FOLDER gets the checkpoints, and can be given again to go on; snow.pth (16-bit weights) is written there at the end.
 Every 11th frame is held out, for benchmarks/worth.py.
@@ -28,7 +28,8 @@ def main() -> None:
     """Train, and write snow.pth."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("folder", type=pathlib.Path)
-    options.add_argument("--steps", type=int, default=1000)
+    options.add_argument("--steps", type=int, default=1700)
+    options.add_argument("--vgg-weights", default="imagenet")
     given = options.parse_args()
     nb = load_definitions()
     demo = nb.PRESETS["demo"]
@@ -42,15 +43,14 @@ def main() -> None:
         steps=given.steps,
         batch_size=demo["batch_size"],
         image_size=size,
-        vgg_weights="random",
-        temporal_weight=1500,  # three times the usual: it shall paint clips
+        vgg_weights=given.vgg_weights,
         start_from=ROOT / "checkpoints" / "start.pth",
     )
     final = nb.load_checkpoint(given.folder / "final.pth")
     final["network"] = {name: value.half() for name, value in final["network"].items()}
     final["made_by"] = (
-        f"benchmarks/ready_made.py: {given.steps} steps of {demo['batch_size']} photos at {size} pixels, random VGG16 "
-        "weights, temporal_weight 1500, data/frames without every 11th, from checkpoints/start.pth"
+        f"benchmarks/ready_made.py: {given.steps} steps of {demo['batch_size']} photos at {size} pixels, "
+        f"{given.vgg_weights} VGG16 weights, data/frames without every 11th, from checkpoints/start.pth"
     )
     final.pop("format")
     nb.save_checkpoint(given.folder / "snow.pth", **final)

@@ -1,6 +1,7 @@
 """Steadiness in video, measured where the motion is known.
 
-    python benchmarks/steady.py training [--weights 0 100] [--steps 200] [--plot FILE.jpg] [--keep FOLDER]
+    python benchmarks/steady.py training [--weights 0 100] [--steps 200] [--vgg-weights imagenet]
+        [--plot FILE.jpg] [--keep FOLDER]
     python benchmarks/steady.py painting [--network checkpoints/snow.pth] [--plot FILE.jpg]
 
 training: for each temporal_weight, the demo preset's training (bundled frames but every 11th, random VGG16, snow map)
@@ -56,7 +57,7 @@ def training(nb, given) -> None:
     x = torch.stack([photo[:, :256, :256] for photo in unseen]).float().to(device)
     style = nb.load_image(ROOT / "data" / "styles" / "snow.jpg")
     style = nb.to_tensor(nb.resize_short_side(style, demo["style_size"]))
-    loss_of = nb.PerceptualLoss(nb.VGG16Features("random").to(device), style.to(device))
+    loss_of = nb.PerceptualLoss(nb.VGG16Features(given.vgg_weights).to(device), style.to(device))
     print(f"{'temporal_weight':>16}{'warping error':>16}{'style loss':>14}{'total':>12}{'photos/s':>10}")
     found = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -69,7 +70,7 @@ def training(nb, given) -> None:
                 steps=given.steps,
                 batch_size=demo["batch_size"],
                 image_size=size,
-                vgg_weights="random",
+                vgg_weights=given.vgg_weights,
                 temporal_weight=weight,
                 start_from=ROOT / "checkpoints" / "start.pth",
             )
@@ -147,6 +148,7 @@ def main() -> None:
     options.add_argument("part", choices=["training", "painting"])
     options.add_argument("--weights", type=float, nargs="+", default=[0, 100])
     options.add_argument("--steps", type=int, default=200)
+    options.add_argument("--vgg-weights", default="random")
     options.add_argument("--network", type=pathlib.Path, default=ROOT / "checkpoints" / "snow.pth")
     options.add_argument("--plot", type=pathlib.Path)
     options.add_argument("--keep", type=pathlib.Path)

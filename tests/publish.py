@@ -23,19 +23,19 @@ def code_digest(notebook: dict) -> str:
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()
 
 
-def smaller(jpeg: str) -> str:
+def smaller(jpeg: str, quality: int) -> str:
     """The same picture (base64), compressed further."""
     data = io.BytesIO()
-    PIL.Image.open(io.BytesIO(base64.b64decode(jpeg))).save(data, "JPEG", quality=72)
+    PIL.Image.open(io.BytesIO(base64.b64decode(jpeg))).save(data, "JPEG", quality=quality)
     return base64.b64encode(data.getvalue()).decode()
 
 
-def clean(output: dict) -> dict:
+def clean(output: dict, quality: int) -> dict:
     """An output without live-widget views (nothing answers them on a page) and without this machine's folders."""
     output = json.loads(json.dumps(output).replace(str(pathlib.Path.cwd()), "~/fast-style-transfer"))
     output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     if len(output.get("data", {}).get("image/jpeg", "")) > LARGE:
-        output["data"]["image/jpeg"] = smaller(output["data"]["image/jpeg"])
+        output["data"]["image/jpeg"] = smaller(output["data"]["image/jpeg"], quality)
     output.pop("transient", None)
     return output
 
@@ -44,18 +44,21 @@ def publish(executed: pathlib.Path, notebook: pathlib.Path) -> None:
     """Move the outputs; raises SystemExit if the run failed, was of other code, or its outputs are too large."""
     ran, page = json.loads(executed.read_text()), json.loads(notebook.read_text())
     outputs = {cell["id"]: cell for cell in ran["cells"] if cell["cell_type"] == "code"}
-    for cell in page["cells"]:
-        if cell["cell_type"] != "code":
-            continue
-        done = outputs[cell["id"]]
-        if "".join(done["source"]) != "".join(cell["source"]) or done["execution_count"] is None:
-            raise SystemExit(f"{cell['id']} was not executed as it stands in {notebook}.")
-        if any(output["output_type"] == "error" for output in done["outputs"]):
-            raise SystemExit(f"{cell['id']} ended with an error.")
-        cell["outputs"] = [clean(output) for output in done["outputs"]]
-        cell["execution_count"] = done["execution_count"]
-    page["metadata"]["outputs_of_code"] = code_digest(page)
-    text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+    for quality in (72, 60, 50):  # the best that fits
+        for cell in page["cells"]:
+            if cell["cell_type"] != "code":
+                continue
+            done = outputs[cell["id"]]
+            if "".join(done["source"]) != "".join(cell["source"]) or done["execution_count"] is None:
+                raise SystemExit(f"{cell['id']} was not executed as it stands in {notebook}.")
+            if any(output["output_type"] == "error" for output in done["outputs"]):
+                raise SystemExit(f"{cell['id']} ended with an error.")
+            cell["outputs"] = [clean(output, quality) for output in done["outputs"]]
+            cell["execution_count"] = done["execution_count"]
+        page["metadata"]["outputs_of_code"] = code_digest(page)
+        text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+        if len(text.encode()) <= LIMIT:
+            break
     if len(text.encode()) > LIMIT:
         raise SystemExit(f"The outputs are too large: {len(text.encode()):,} bytes of at most {LIMIT:,}.")
     notebook.write_text(text)
