@@ -1,4 +1,4 @@
-"""How checkpoints/snow.pth was made: the notebook's own train(), on the bundled game frames, without the internet.
+"""How checkpoints/snow.pth was made: the notebook's own train(), on the bundled game frames.
 
     python benchmarks/ready_made.py FOLDER [--steps 1700] [--vgg-weights imagenet]
 

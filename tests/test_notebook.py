@@ -32,6 +32,7 @@ SMALL = dict(
     max_frames=4,
     compare_iterations=0,
 )
+LOCAL = SMALL | dict(style_size=256)  # the size that the ready-made network knows its style by
 
 
 def run(notebook: pathlib.Path, folder: pathlib.Path, **parameters) -> dict:
@@ -147,7 +148,7 @@ def local_run(tmp_path_factory):
     (folder / "checkpoints").mkdir()
     for path in (ROOT / "checkpoints").glob("*.pth"):
         shutil.copy(path, folder / "checkpoints")
-    return folder, run(NOTEBOOK, folder, **SMALL | dict(compare_iterations=1))
+    return folder, run(NOTEBOOK, folder, **LOCAL | dict(compare_iterations=1))
 
 
 def test_local_run_leaves_its_results(local_run):
@@ -175,7 +176,7 @@ def test_local_run_shows_pictures_and_no_noise(local_run):
 
 def test_running_again_goes_on_from_the_checkpoint(local_run):
     folder, _ = local_run
-    again = run(NOTEBOOK, folder, **SMALL)
+    again = run(NOTEBOOK, folder, **LOCAL)
     assert "Going on from step 4 of 4." in printed(again)
 
 
