@@ -4,10 +4,10 @@
         [--plot FILE.jpg] [--keep FOLDER]
     python benchmarks/steady.py painting [--network checkpoints/snow.pth] [--plot FILE.jpg]
 
-training: for each temporal_weight, the demo preset's training (bundled frames but every 11th, random VGG16, snow map)
-from checkpoints/start.pth; then a window glides over the frames held out, by (2, 1) pixels a frame. Warping error: the
-mean |painting - painting before, moved by the same pixels|, 0-255, 16 pixels from the border. Style loss: on the same
-held-out frames.
+training: for each temporal_weight, the demo preset's training (bundled frames but every 11th, snow map, random VGG16
+unless told otherwise) from checkpoints/start.pth; then a window glides over the frames held out, by (2, 1) pixels a
+frame. Warping error: the mean |painting - painting before, moved by the same pixels|, 0-255, 16 pixels from the border.
+Style loss: on the same held-out frames.
 
 painting: for each way of carrying the normalization's statistics from frame to frame, (1) the largest jump of the
 background's painting when a bright square enters a still picture, and (2) the wander of the painting's mean colour on

@@ -44,18 +44,17 @@ def publish(executed: pathlib.Path, notebook: pathlib.Path) -> None:
     """Move the outputs; raises SystemExit if the run failed, was of other code, or its outputs are too large."""
     ran, page = json.loads(executed.read_text()), json.loads(notebook.read_text())
     outputs = {cell["id"]: cell for cell in ran["cells"] if cell["cell_type"] == "code"}
+    code = [(cell, outputs[cell["id"]]) for cell in page["cells"] if cell["cell_type"] == "code"]
+    for cell, done in code:
+        if "".join(done["source"]) != "".join(cell["source"]) or done["execution_count"] is None:
+            raise SystemExit(f"{cell['id']} was not executed as it stands in {notebook}.")
+        if any(output["output_type"] == "error" for output in done["outputs"]):
+            raise SystemExit(f"{cell['id']} ended with an error.")
+        cell["execution_count"] = done["execution_count"]
+    page["metadata"]["outputs_of_code"] = code_digest(page)
     for quality in (72, 60, 50):  # the best that fits
-        for cell in page["cells"]:
-            if cell["cell_type"] != "code":
-                continue
-            done = outputs[cell["id"]]
-            if "".join(done["source"]) != "".join(cell["source"]) or done["execution_count"] is None:
-                raise SystemExit(f"{cell['id']} was not executed as it stands in {notebook}.")
-            if any(output["output_type"] == "error" for output in done["outputs"]):
-                raise SystemExit(f"{cell['id']} ended with an error.")
+        for cell, done in code:
             cell["outputs"] = [clean(output, quality) for output in done["outputs"]]
-            cell["execution_count"] = done["execution_count"]
-        page["metadata"]["outputs_of_code"] = code_digest(page)
         text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
         if len(text.encode()) <= LIMIT:
             break
