@@ -1,8 +1,11 @@
 """Section 8: the older method, and the numbers beside it."""
 
+import types
+
 import pytest
 import torch
 from conftest import picture
+from notebook import cells
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,26 @@ def test_weights_are_passed_on(nb, vgg):
     one = nb.optimize_image(content, style, vgg, iterations=1, start=content, style_weight=1e10)[1][0]
     two = nb.optimize_image(content, style, vgg, iterations=1, start=content, style_weight=2e10)[1][0]
     assert two == pytest.approx(2 * one, rel=1e-4)  # of the photo itself, only style is lost
+
+
+@pytest.mark.parametrize("at_hand", ["imagenet", "random"])
+def test_the_network_is_judged_by_the_loss_it_was_trained_on(nb, style, tmp_path, at_hand):
+    """The ready-made network by its own weights; the reader's own where the ready-made had another VGG16."""
+    own = dict(vgg_weights="imagenet", content_weight=3.0, style_weight=7.0)
+    network = nb.TransformerNet()
+    nb.save_checkpoint(
+        tmp_path / "snow.pth", network=network.state_dict(), settings=own, style=nb.thumbnail(style), decoder_relu=True
+    )
+    given = dict(content_weight=1.0, style_weight=2.0)
+    names = nb.__dict__ | dict(
+        chosen=types.SimpleNamespace(preset="demo", paint_with=None, steps=1), style=style, style_name="snow",
+        places=types.SimpleNamespace(checkpoints=tmp_path), network=network, loss_weights=given, weights=at_hand,
+        content_picture=picture(48, 48), show_pictures=lambda *given, **named: None,
+    )  # fmt: skip
+    exec(next(cell["text"] for cell in cells() if cell["id"] == "run-choose"), names)
+    assert names["network"] is not network
+    assert names["compared"] is (names["network"] if at_hand == "imagenet" else network)
+    assert names["judge"] == (own if at_hand == "imagenet" else given)
 
 
 def test_what_one_pass_is_worth(nb):

@@ -290,6 +290,18 @@ def test_stability_loss_is_zero_for_a_painter_that_moves_with_the_camera(nb, pho
     assert nb.stability_loss(photos[:3].float(), photos[:3].float(), grid) > 10
 
 
+def test_stability_loss_sees_a_frame_along_the_border(nb, photos):
+    """A rim that it left out would be the cheapest place for the style: networks drew a dotted frame there."""
+
+    def framed(pictures):
+        inner = torch.nn.functional.pad(torch.zeros_like(pictures[..., 1:-1, 1:-1]), [1] * 4, value=1)
+        return torch.where(inner > 0, torch.tensor([0.0, 255]).repeat(pictures.shape[-1] // 2), pictures)
+
+    x = photos[:3].float()
+    moved, grid = nb.move_camera(x, seed=0, step=1, places=range(3), noise=0)
+    assert nb.stability_loss(framed(x), framed(moved), grid) > 300
+
+
 def test_signal_during_a_step_stops_after_it(nb, photos, style, tmp_path):
     done = []
 
