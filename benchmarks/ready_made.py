@@ -1,8 +1,7 @@
 """How checkpoints/snow.pth was made: the notebook's own train(), on the bundled game frames.
 
     python benchmarks/ready_made.py FOLDER [--steps 5200] [--style-weight 4e10] [--temporal-weight 2000]
-        [--learning-rate 1e-3] [--vgg-weights imagenet] [--start-from checkpoints/start.pth]
-        [--bfloat16]
+        [--learning-rate 1e-3] [--vgg-weights imagenet] [--start-from checkpoints/start.pth] [--bfloat16]
 
 FOLDER gets the checkpoints, and can be given again to go on; snow.pth (16-bit weights) is written there at the end.
 Every 11th frame is held out, for benchmarks/worth.py. --bfloat16: mixed precision on the CPU, where the notebook would
@@ -47,7 +46,7 @@ def main() -> None:
     given = options.parse_args()
     nb = load_definitions()
     if given.bfloat16:
-        nb.train.__globals__["mixed_precision"] = lambda device, vgg_weights: torch.bfloat16
+        nb.mixed_precision = lambda device, vgg_weights: torch.bfloat16
     demo = nb.PRESETS["demo"]
     style = nb.load_image(ROOT / "data" / "styles" / "snow.jpg")
     style = nb.to_tensor(nb.resize_short_side(style, demo["style_size"]))
@@ -71,8 +70,7 @@ def main() -> None:
         f"benchmarks/ready_made.py: {given.steps} steps of {demo['batch_size']} photos at {size} pixels, "
         f"{given.vgg_weights} VGG16 weights, style_weight {given.style_weight:g}, temporal_weight "
         f"{given.temporal_weight:g}{', bfloat16' * given.bfloat16}, learning rate {given.learning_rate:g}, "
-        "data/frames without every 11th, from "
-        f"{origin(nb, given.start_from)}"
+        f"data/frames without every 11th, from {origin(nb, given.start_from)}"
     )
     final.pop("format")
     nb.save_checkpoint(given.folder / "snow.pth", **final)

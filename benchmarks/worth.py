@@ -19,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests"))
 from notebook import ROOT, load_definitions  # noqa: E402
+from steady import held_out  # noqa: E402
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     vgg = nb.VGG16Features(settings["vgg_weights"]).to(device)
     style = nb.to_tensor(nb.resize_short_side(nb.load_image(given.style), given.style_size))
     loss_of = nb.PerceptualLoss(vgg, style.to(device), **weights)
-    files = given.files or sorted((ROOT / "data" / "frames").iterdir())[::11]
+    files = given.files or held_out(given.pictures)
     print(f"{'picture':<24}{'photo':>12}{'one pass':>12}" + "".join(f"{'from ' + name:>12}" for name in given.starts))
     found = {name: [] for name in given.starts}
     for path in files[: given.pictures]:
