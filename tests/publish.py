@@ -40,6 +40,18 @@ def clean(output: dict, quality: int) -> dict:
     return output
 
 
+def join_streams(outputs: list) -> list:
+    """What was printed piece by piece, in one piece: some pages would put a gap between the rows of a table."""
+    joined = []
+    for output in outputs:
+        before = joined[-1] if joined else {}
+        if output["output_type"] == "stream" and before.get("name") == output["name"]:
+            before["text"] = "".join(before["text"]) + "".join(output["text"])
+        else:
+            joined.append(output)
+    return joined
+
+
 def publish(executed: pathlib.Path, notebook: pathlib.Path) -> None:
     """Move the outputs; raises SystemExit if the run failed, was of other code, or its outputs are too large."""
     ran, page = json.loads(executed.read_text()), json.loads(notebook.read_text())
@@ -54,7 +66,7 @@ def publish(executed: pathlib.Path, notebook: pathlib.Path) -> None:
     page["metadata"]["outputs_of_code"] = code_digest(page)
     for quality in (72, 60, 50):  # the best that fits
         for cell, done in code:
-            cell["outputs"] = [clean(output, quality) for output in done["outputs"]]
+            cell["outputs"] = join_streams([clean(output, quality) for output in done["outputs"]])
         text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
         if len(text.encode()) <= LIMIT:
             break
