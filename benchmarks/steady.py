@@ -1,13 +1,13 @@
 """Steadiness in video, measured where the motion is known.
 
     python benchmarks/steady.py training [--weights 0 100] [--steps 200] [--vgg-weights imagenet]
-        [--plot FILE.jpg] [--keep FOLDER]
+        [--start-from FILE] [--plot FILE.jpg] [--keep FOLDER]
     python benchmarks/steady.py painting [--network checkpoints/snow.pth] [--plot FILE.jpg]
 
 training: for each temporal_weight, the demo preset's training (bundled frames but every 11th, snow map, random VGG16
-unless told otherwise) from checkpoints/start.pth; then a window glides over the frames held out, by (2, 1) pixels a
-frame. Warping error: the mean |painting - painting before, moved by the same pixels|, 0-255, 16 pixels from the border.
-Style loss: on the same held-out frames.
+unless told otherwise) from checkpoints/start.pth (or --start-from); then a window glides over the frames held out, by
+(2, 1) pixels a frame. Warping error: the mean |painting - painting before, moved by the same pixels|, 0-255, 16 pixels
+from the border. Style loss: on the same held-out frames.
 
 painting: for each way of carrying the normalization's statistics from frame to frame, (1) the largest jump of the
 background's painting when a bright square enters a still picture, and (2) the wander of the painting's mean colour on
@@ -72,7 +72,7 @@ def training(nb, given) -> None:
                 image_size=size,
                 vgg_weights=given.vgg_weights,
                 temporal_weight=weight,
-                start_from=ROOT / "checkpoints" / "start.pth",
+                start_from=given.start_from,
             )
             speed = given.steps * demo["batch_size"] / (time.perf_counter() - begin)
             error = np.mean([warping_error(nb, network, photo) for photo in unseen])
@@ -149,6 +149,7 @@ def main() -> None:
     options.add_argument("--weights", type=float, nargs="+", default=[0, 100])
     options.add_argument("--steps", type=int, default=200)
     options.add_argument("--vgg-weights", default="random")
+    options.add_argument("--start-from", type=pathlib.Path, default=ROOT / "checkpoints" / "start.pth")
     options.add_argument("--network", type=pathlib.Path, default=ROOT / "checkpoints" / "snow.pth")
     options.add_argument("--plot", type=pathlib.Path)
     options.add_argument("--keep", type=pathlib.Path)
