@@ -2,66 +2,59 @@
 
     python benchmarks/data.py [--photos 5000] [--mapped 100000] [--steps 30]
 
-First a zip of JPEGs of COCO's usual size is written and load_photos reads it, at the size for 256-pixel crops. Then a
-memory-mapped set of random bytes is trained on, at 64 pixels. Each part runs in a process of its own; "memory" is
-the peak of its resident memory above that of the idle definitions; of the mapped set's, the part that is no mapped file.
+First a zip of JPEGs of COCO's usual size is written and load_photos reads it, at the size for
+256-pixel crops. Then a memory-mapped set of random bytes is trained on, at 64 pixels. Each part
+runs in a process of its own; "memory" is the peak of its resident memory above that of the idle
+definitions; of the mapped set's, the part that is no mapped file. Linux only.
 """
 
-import argparse
 import io
+import multiprocessing
 import pathlib
-import subprocess
-import sys
 import tempfile
-import time
 import zipfile
 
 import numpy as np
+from common import nb, options, scene, timed
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
 
-LOAD = """
-import resource, sys, time
-sys.path.insert(0, {tests!r})
-from notebook import load_definitions
-nb = load_definitions()
-idle, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-photos = nb.load_photos({path!r}, 288)
-seconds, peak = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle
-print(f"{{len(photos):,}} photos from a zip: {{seconds:.1f}} s, {{peak / 1e6:.2f}} GB of memory")
-"""
-
-TRAIN = """
-import pathlib, sys, tempfile
-import numpy as np
-sys.path.insert(0, {tests!r})
-from notebook import load_definitions
-nb = load_definitions()
-
-def anonymous():
+def memory(*kinds: str) -> float:
+    """Gigabytes of these kinds (VmHWM: the peak so far; RssAnon, RssShmem: no files) now."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem"))) / 1e6
+    return sum(int(line.split()[1]) for line in lines if line.startswith(kinds)) / 1e6
 
-photos = nb.torch.from_numpy(np.memmap({path!r}, np.uint8, "c").reshape(-1, 3, 72, 72))
-idle, peak, style = anonymous(), [], nb.torch.randint(0, 256, (3, 96, 96), dtype=nb.torch.uint8)
-nb.train(photos, style, tempfile.mkdtemp(), steps={steps}, batch_size=4, image_size=64, vgg_weights="random",
-         warmup_steps={steps}, on_step=lambda *_: peak.append(anonymous()))
-print(f"training on {{len(photos):,}} mapped photos: {{max(peak) - idle:.2f}} GB of memory, network and VGG16 included")
-"""
+
+def load(path: pathlib.Path) -> None:
+    """Read the zip, and print seconds and memory."""
+    idle, photos = memory("VmHWM"), []
+    seconds = timed(lambda: photos.append(nb.load_photos(path, 288)))
+    peak = memory("VmHWM") - idle
+    print(f"{len(photos[0]):,} photos from a zip: {seconds:.1f} s, {peak:.2f} GB of memory")
+
+
+def train(path: pathlib.Path, steps: int) -> None:
+    """Train on the mapped set, and print the memory."""
+    photos = nb.torch.from_numpy(np.memmap(path, np.uint8, "c").reshape(-1, 3, 72, 72))
+    style = nb.torch.randint(0, 256, (3, 96, 96), dtype=nb.torch.uint8)
+    idle, peak = memory("RssAnon", "RssShmem"), []
+    nb.train(
+        photos, style, path.parent / "training", steps=steps, batch_size=4, image_size=64,
+        vgg_weights="random", warmup_steps=steps,
+        on_step=lambda *_: peak.append(memory("RssAnon", "RssShmem")),
+    )
+    print(
+        f"training on {len(photos):,} mapped photos: {max(peak) - idle:.2f} GB of memory, "
+        "network and VGG16 included"
+    )
 
 
 def write_zip(path: pathlib.Path, count: int) -> None:
-    """JPEGs of 640 x 480 and 480 x 640, 100 to 200 kB each, as COCO's are; sixteen different ones, over and over."""
-    import PIL.Image
-
+    """JPEGs of 640 x 480 and 480 x 640, 100 to 200 kB each, as COCO's; sixteen different ones."""
     dice, files = np.random.default_rng(0), []
     for n in range(16):
-        coarse = PIL.Image.fromarray(dice.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-        size = (640, 480) if n % 4 else (480, 640)
-        noisy = np.asarray(coarse.resize(size, PIL.Image.Resampling.BICUBIC)) + dice.normal(0, 12, (*size[::-1], 3))
         data = io.BytesIO()
-        PIL.Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(data, "JPEG", quality=90)
+        picture = scene(dice, (640, 480) if n % 4 else (480, 640), (12, 16), grain=12)
+        picture.save(data, "JPEG", quality=90)
         files.append(data.getvalue())
     with zipfile.ZipFile(path, "w") as archive:
         for n in range(count):
@@ -71,23 +64,19 @@ def write_zip(path: pathlib.Path, count: int) -> None:
 
 def main() -> None:
     """Run both parts."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("photos", 5000), ("mapped", 100_000), ("steps", 30)):
-        options.add_argument(f"--{name}", type=int, default=default)
-    given = options.parse_args()
+    given = options(__doc__, photos=5000, mapped=100_000, steps=30).parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "val2017.zip"
-        write_zip(path, given.photos)
-        programs = [LOAD.format(tests=str(ROOT / "tests"), path=str(path))]
-        mapped = pathlib.Path(folder) / "mapped.photos"
-        block = np.random.default_rng(0).integers(0, 256, (1000, 3, 72, 72), dtype=np.uint8).tobytes()
+        packed, mapped = (pathlib.Path(folder, name) for name in ("val2017.zip", "mapped.photos"))
+        write_zip(packed, given.photos)
+        dice = np.random.default_rng(0)
+        block = dice.integers(0, 256, (1000, 3, 72, 72), dtype=np.uint8).tobytes()
         with open(mapped, "wb") as file:
             for _ in range(given.mapped // 1000):
                 file.write(block)
-        programs.append(TRAIN.format(tests=str(ROOT / "tests"), path=str(mapped), steps=given.steps))
-        for program in programs:
-            time.sleep(1)
-            subprocess.run([sys.executable, "-c", program], check=True, stderr=subprocess.DEVNULL)
+        for part, arguments in ((load, (packed,)), (train, (mapped, given.steps))):
+            process = multiprocessing.get_context("spawn").Process(target=part, args=arguments)
+            process.start()
+            process.join()
 
 
 if __name__ == "__main__":

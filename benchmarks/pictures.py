@@ -1,21 +1,19 @@
-"""The README's pictures, painted by checkpoints/snow.pth: data/hero.jpg and benchmarks/before_after.gif.
+"""The README's pictures, by checkpoints/snow.pth: data/hero.jpg and benchmarks/before_after.gif.
 
-python benchmarks/pictures.py [--network checkpoints/snow.pth]
+    python benchmarks/pictures.py [--network checkpoints/snow.pth]
+    python benchmarks/pictures.py --frames
+
+--frames writes data/frames.zip instead: data/frames in one file, which the notebook fetches from
+`repository` when it has no folder beside it. The same frames give the same bytes.
 """
 
-import argparse
 import itertools
-import pathlib
-import sys
+import zipfile
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests"))
-from notebook import ROOT, load_definitions  # noqa: E402
-
-EVERY = 6  # one frame in six of the clip itself is dark: this stride misses them
+from common import CLIP, FRAMES, ROOT, SNOW, STYLE, nb, options
 
 
 def paste(width: int, height: int, *places: tuple) -> PIL.Image.Image:
@@ -26,31 +24,40 @@ def paste(width: int, height: int, *places: tuple) -> PIL.Image.Image:
     return sheet
 
 
+def write_frames() -> None:
+    """Pack data/frames, without compression (they are JPEGs) and without today's date."""
+    with zipfile.ZipFile(ROOT / "data" / "frames.zip", "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(FRAMES.glob("*.jpg")):
+            entry = zipfile.ZipInfo(f"frames/{path.name}", (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, path.read_bytes())
+
+
 def main() -> None:
     """Paint and write."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--network", type=pathlib.Path, default=ROOT / "checkpoints" / "snow.pth")
-    given = options.parse_args()
-    nb = load_definitions()
-    network = nb.load_network(given.network).to(nb.pick_device())
-    style = nb.load_image(ROOT / "data" / "styles" / "snow.jpg")
-    frames = [PIL.Image.fromarray(f) for f in itertools.islice(nb.open_video(ROOT / "data" / "gameplay.mp4")[1], 240)]
+    given = options(__doc__, network=SNOW, frames=False).parse_args()
+    if given.frames:
+        return write_frames()
+    network = nb.load_network(given.network).to(nb.DEVICE)
+    frames = [PIL.Image.fromarray(f) for f in itertools.islice(nb.open_video(CLIP)[1], 240)]
 
-    shown = [frames[16 * EVERY], frames[36 * EVERY]]
-    paintings = [nb.stylize_image(network, frame) for frame in shown]
-    places = [(style, 408, 0, 400, 458)]
-    for row, (frame, painting) in enumerate(zip(shown, paintings, strict=True)):
-        places += [(frame, 0, 233 * row, 400, 225), (painting, 816, 233 * row, 400, 225)]
+    shown = [frames[96], frames[216]]
+    places = [(nb.load_image(STYLE), 408, 0, 400, 458)]
+    for y, frame in zip((0, 233), shown):
+        painting = nb.stylize_image(network, frame)
+        places += [(frame, 0, y, 400, 225), (painting, 816, y, 400, 225)]
     paste(1216, 458, *places).save(ROOT / "data" / "hero.jpg", quality=88)
 
     pairs = []
-    for frame in frames[6 * EVERY : 22 * EVERY : EVERY]:
-        pairs.append(paste(516, 144, (frame, 0, 0, 256, 144), (nb.stylize_image(network, frame), 260, 0, 256, 144)))
+    for frame in frames[36:132:6]:
+        painting = nb.stylize_image(network, frame)
+        pairs.append(paste(516, 144, (frame, 0, 0, 256, 144), (painting, 260, 0, 256, 144)))
     palette = PIL.Image.fromarray(np.concatenate([np.asarray(p) for p in pairs[::5]])).quantize(128)
-    pairs = [pair.quantize(palette=palette, dither=PIL.Image.Dither.FLOYDSTEINBERG) for pair in pairs]
+    dither = PIL.Image.Dither.FLOYDSTEINBERG
+    first, *rest = [pair.quantize(palette=palette, dither=dither) for pair in pairs]
     target = ROOT / "benchmarks" / "before_after.gif"
-    pairs[0].save(target, save_all=True, append_images=pairs[1:], duration=200, loop=0, optimize=True)
-    print(f"data/hero.jpg, and {target.relative_to(ROOT)}: {target.stat().st_size / 1e6:.2f} MB")
+    first.save(target, save_all=True, append_images=rest, duration=200, loop=0, optimize=True)
+    print(f"data/hero.jpg, and benchmarks/{target.name}: {target.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
