@@ -1,11 +1,14 @@
+"""Fixtures."""
+
 import os
 import pathlib
+import types
 
-import numpy as np
-import PIL.Image
 import pytest
 import torch
+from helpers import picture
 from notebook import load_definitions
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 
 @pytest.fixture(scope="session")
@@ -20,26 +23,16 @@ def no_stray_threads():
     torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
-def picture(width: int, height: int, seed: int = 0) -> PIL.Image.Image:
-    """A colourful picture with edges, gradients and some grain."""
-    dice = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] / max(width, height)
-    waves = [np.sin(x * dice.uniform(5, 25) + y * dice.uniform(5, 25) + dice.uniform(0, 6)) for _ in range(3)]
-    pixels = np.stack(waves, 2) * 90 + 128 + dice.normal(0, 8, (height, width, 3))
-    pixels[height // 3 : height // 2, width // 4 : width // 2] = dice.uniform(0, 255, 3)
-    return PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-
-
 @pytest.fixture
-def photos(nb) -> torch.Tensor:
+def photos() -> torch.Tensor:
     """Twelve photos, uint8 (12, 3, 72, 72)."""
-    return torch.stack([nb.to_tensor(picture(72, 72, seed)) for seed in range(12)])
+    return torch.stack([pil_to_tensor(picture(72, 72, seed)) for seed in range(12)])
 
 
 @pytest.fixture
-def style(nb) -> torch.Tensor:
+def style() -> torch.Tensor:
     """A style picture, uint8 (3, 64, 80)."""
-    return nb.to_tensor(picture(80, 64, 99))
+    return pil_to_tensor(picture(80, 64, 99))
 
 
 @pytest.fixture
@@ -50,3 +43,14 @@ def photo_folder(tmp_path) -> pathlib.Path:
     for n in range(6):
         picture(100 + 20 * (n % 2), 80, n).save(folder / f"{n:06d}.jpg", quality=95)
     return folder.parent
+
+
+@pytest.fixture
+def places(tmp_path) -> types.SimpleNamespace:
+    """The work folders in a temporary one, as connect_drive makes them; no repository."""
+    home = tmp_path / "home"
+    names = ("data", "checkpoints", "outputs", "local")
+    folders = {name: home / name for name in names}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    return types.SimpleNamespace(home=home, repository="", **folders)

@@ -1,5 +1,6 @@
-"""The notebook as a library: its `definitions` cells, executed in order, without running anything."""
+"""The notebook as a library: its `definitions` cells, executed in order; nothing is run."""
 
+import ast
 import json
 import pathlib
 import types
@@ -10,7 +11,8 @@ NOTEBOOK = ROOT / "fast_style_transfer.ipynb"
 
 def cells(path: pathlib.Path = NOTEBOOK) -> list[dict]:
     """The notebook's cells, each with its source as one string under "text"."""
-    return [cell | {"text": "".join(cell["source"])} for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    found = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"text": "".join(cell["source"])} for cell in found]
 
 
 def tags(cell: dict) -> list[str]:
@@ -18,11 +20,17 @@ def tags(cell: dict) -> list[str]:
     return cell["metadata"].get("tags", [])
 
 
-def with_settings(notebook: dict, **settings) -> dict:
-    """The same notebook (changed in place) with these settings assigned at the end of its parameters cell."""
+def settings(path: pathlib.Path = NOTEBOOK) -> dict:
+    """The settings of the parameters cell and their defaults: {name: value}."""
+    (text,) = (cell["text"] for cell in cells(path) if "parameters" in tags(cell))
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(text).body}
+
+
+def with_settings(notebook: dict, **given) -> dict:
+    """The same notebook (changed in place), these settings assigned last in its parameters cell."""
     for cell in notebook["cells"]:
         if "parameters" in tags(cell):
-            assigned = "".join(f"\n{name} = {value!r}" for name, value in settings.items())
+            assigned = "".join(f"\n{name} = {value!r}" for name, value in given.items())
             cell["source"] = "".join(cell["source"]) + assigned
     return notebook
 

@@ -1,4 +1,5 @@
-"""Plain, independent definitions to compare the notebook with: the networks' arithmetic spelled out, layer by layer.
+"""Plain, independent definitions to compare the notebook with: the networks' arithmetic spelled
+out, layer by layer.
 
 `weights` are state dicts with the names that pytorch/examples and the blog gave their parameters.
 """
@@ -6,19 +7,20 @@
 import torch
 import torch.nn.functional as F
 
+BLOG = ("encoder.", "residual.resblock_", "decoder.")  # how the blog's names begin
+
 
 def convolve(x, weights, name, stride=1):
     kernel = weights[f"{name}.conv2d.weight"]
     edge = kernel.shape[-1] // 2
-    return F.conv2d(
-        F.pad(x, (edge, edge, edge, edge), mode="reflect"), kernel, weights[f"{name}.conv2d.bias"], stride=stride
-    )
+    padded = F.pad(x, (edge, edge, edge, edge), mode="reflect")
+    return F.conv2d(padded, kernel, weights[f"{name}.conv2d.bias"], stride=stride)
 
 
 def normalize(x, weights, name):
     mean = x.mean(dim=(2, 3), keepdim=True)
     variance = ((x - mean) ** 2).mean(dim=(2, 3), keepdim=True)
-    scale, shift = weights[f"{name}.weight"].view(1, -1, 1, 1), weights[f"{name}.bias"].view(1, -1, 1, 1)
+    scale, shift = (weights[f"{name}.{what}"].view(1, -1, 1, 1) for what in ("weight", "bias"))
     return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
 
 
@@ -34,21 +36,25 @@ def double(x):
 
 
 def johnson(x, weights, prefixes=("", "res", ""), decoder_relu=True):
-    """The network of pytorch/examples' fast_neural_style; with other prefixes and no decoder ReLUs, the blog's."""
+    """The network of pytorch/examples' fast_neural_style; with other prefixes and no decoder ReLUs,
+    the blog's."""
     encoder, block, decoder = prefixes
     for n, stride in ((1, 1), (2, 2), (3, 2)):
-        x = normalize(convolve(x, weights, f"{encoder}conv{n}", stride), weights, f"{encoder}in{n}").relu()
+        x = convolve(x, weights, f"{encoder}conv{n}", stride)
+        x = normalize(x, weights, f"{encoder}in{n}").relu()
     for n in range(1, 6):
         x = residual(x, weights, f"{block}{n}")
     for n in (1, 2):
-        x = normalize(convolve(double(x), weights, f"{decoder}deconv{n}"), weights, f"{decoder}in{n + 3}")
+        x = convolve(double(x), weights, f"{decoder}deconv{n}")
+        x = normalize(x, weights, f"{decoder}in{n + 3}")
         x = x.relu() if decoder_relu else x
     return convolve(x, weights, f"{decoder}deconv3")
 
 
 def blog(x, weights):
-    """The blog's network: its decoder's ReLUs were added to the encoder, behind the third, where they change nothing."""
-    return johnson(x, weights, ("encoder.", "residual.resblock_", "decoder."), decoder_relu=False)
+    """The blog's network: its decoder's ReLUs were added to the encoder, behind the third, where
+    they change nothing."""
+    return johnson(x, weights, BLOG, decoder_relu=False)
 
 
 def random_weights(prefixes=("", "res", ""), seed=0) -> dict:
@@ -62,15 +68,15 @@ def random_weights(prefixes=("", "res", ""), seed=0) -> dict:
         f"{decoder}deconv2": (32, 64, 3),
         f"{decoder}deconv3": (3, 32, 9),
     }
-    norms = {f"{encoder}in1": 32, f"{encoder}in2": 64, f"{encoder}in3": 128, f"{decoder}in4": 64, f"{decoder}in5": 32}
+    norms = {f"{encoder}in{n}": channels for n, channels in ((1, 32), (2, 64), (3, 128))}
+    norms |= {f"{decoder}in4": 64, f"{decoder}in5": 32}
     for n in range(1, 6):
         shapes |= {f"{block}{n}.conv{k}": (128, 128, 3) for k in (1, 2)}
         norms |= {f"{block}{n}.in{k}": 128 for k in (1, 2)}
     generator, weights = torch.Generator().manual_seed(seed), {}
     for name, (out, inputs, side) in shapes.items():
-        weights[f"{name}.conv2d.weight"] = (
-            torch.randn(out, inputs, side, side, generator=generator) / (inputs * side * side) ** 0.5
-        )
+        kernel = torch.randn(out, inputs, side, side, generator=generator)
+        weights[f"{name}.conv2d.weight"] = kernel / (inputs * side * side) ** 0.5
         weights[f"{name}.conv2d.bias"] = torch.randn(out, generator=generator) * 0.1
     for name, channels in norms.items():
         weights[f"{name}.weight"] = 1 + 0.3 * torch.randn(channels, generator=generator)
@@ -79,7 +85,7 @@ def random_weights(prefixes=("", "res", ""), seed=0) -> dict:
 
 
 def gram(features):
-    """Equation of section 3.2, entry by entry over positions: (C, H, W) -> (C, C), in double precision."""
+    """Equation of section 3.2, entry by entry over positions: (C, H, W) -> (C, C), float64."""
     c, h, w = features.shape
     flat = features.double().reshape(c, h * w)
     return torch.einsum("ip,jp->ij", flat, flat) / (c * h * w)

@@ -7,7 +7,8 @@ import time
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves server.files[path]; server.plan[path] is a list of misbehaviours, one used up by each request."""
+    """Serves server.files[path]; server.plan[path] is a list of misbehaviours, one used up by each
+    request."""
 
     def do_GET(self):
         data, plan = self.server.files.get(self.path), self.server.plan.get(self.path, [])

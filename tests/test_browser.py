@@ -5,11 +5,14 @@ import pathlib
 import re
 
 import pytest
-from browser import jupyter, open_page, small_project, wait_until
-from conftest import picture
+from browser import jupyter, open_page, small_project, try_studio, wait_until
 from notebook import NOTEBOOK
+from test_notebook import CODE, is_closed
 
 ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
+STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'
+FORMULA = ".jp-RenderedMarkdown .mjx-container, .jp-RenderedMarkdown mjx-container"
+HEADINGS = ".jp-RenderedMarkdown h1, .jp-RenderedMarkdown h2"
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +22,8 @@ def lab(tmp_path_factory):
     small_project(folder)
     settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
-    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')  # keep every cell in the page
+    # keep every cell in the page
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
     news = settings.parent / "apputils-extension"
     news.mkdir()
     (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
@@ -29,7 +33,8 @@ def lab(tmp_path_factory):
         "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     )
-    with jupyter(folder, "jupyterlab", *arguments, JUPYTERLAB_SETTINGS_DIR=str(folder / "settings")) as address:
+    own = dict(JUPYTERLAB_SETTINGS_DIR=str(folder / "settings"))
+    with jupyter(folder, "jupyterlab", *arguments, **own) as address:
         yield f"{address}/lab/tree/{NOTEBOOK.name}", folder
 
 
@@ -40,22 +45,32 @@ def test_run_all_in_jupyterlab(lab):
     shots.mkdir(parents=True, exist_ok=True)
     with open_page(url) as page:
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)  # before that, Run asks for a kernel
+        # before that, Run asks for a kernel
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)
         page.wait_for_timeout(1000)
+        closed = page.locator(".jp-CodeCell .jp-InputPlaceholder").count()
+        assert closed == sum(is_closed(cell) for cell in CODE) > 10
+        cells = ".jp-Notebook .jp-Cell"
+        height = page.evaluate(f"""() => [...document.querySelectorAll('{cells}')]
+            .reduce((sum, cell) => sum + cell.getBoundingClientRect().height, 0)""")
+        assert height <= 20_000, f"the page, without outputs, is {height:,.0f} pixels high"
         page.get_by_text("Run", exact=True).first.click()
         page.get_by_text("Run All Cells", exact=True).click()
-        prompts, errors = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt"), page.locator(ERROR)
+        prompts = page.locator(".jp-Notebook .jp-CodeCell .jp-InputArea .jp-InputPrompt")
+        errors = page.locator(ERROR)
+        assert prompts.count() == len(CODE) - closed and not is_closed(CODE[-1])  # the open
 
         def all_done() -> bool:
-            return errors.count() > 0 or all(re.search(r"\[\d+\]", text) for text in prompts.all_inner_texts())
+            run = (re.search(r"\[\d+\]", text) for text in prompts.all_inner_texts())
+            return errors.count() > 0 or all(run)
 
-        wait_until(page, all_done, 300)
+        wait_until(page, all_done, 400)
         page.wait_for_timeout(1500)
         assert errors.all_inner_texts() == []
-        assert page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts() == []
+        assert page.locator(STDERR).all_inner_texts() == []
         assert page.locator(".jp-OutputArea img").count() >= 8
         assert page.locator(".jp-RenderedHTMLCommon details").count() >= 8
-        assert page.locator(".jp-RenderedMarkdown .mjx-container, .jp-RenderedMarkdown mjx-container").count() >= 3
+        assert page.locator(FORMULA).count() >= 3
         too_wide = page.evaluate("""() => [...document.querySelectorAll('.jp-OutputArea-output')]
             .filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.innerText.slice(0, 80))""")
         assert too_wide == []
@@ -64,26 +79,8 @@ def test_run_all_in_jupyterlab(lab):
         playing = "v => v.readyState >= 2 && v.videoWidth > 0"
         wait_until(page, lambda: video.evaluate(playing), 20)
 
-        area = page.locator(".widget-vbox").first
-        area.scroll_into_view_if_needed()
-        image = area.locator("img")
-        # strength to the middle (at 0 there is nothing to divide); then the before/after divider
-        for number, key, presses in ((0, "ArrowLeft", 5), (2, "ArrowRight", 10)):
-            before = image.get_attribute("src")
-            area.locator(".noUi-handle").nth(number).focus()
-            for _ in range(presses):
-                page.keyboard.press(key)
-            wait_until(page, lambda seen=before: image.get_attribute("src") != seen, 30)
-            page.wait_for_timeout(1500)
-        before = image.get_attribute("src")
-        picture(80, 60, 3).save(folder / "mine.png")
-        with page.expect_file_chooser() as chooser:
-            area.locator("button", has_text="Your picture").click()
-        chooser.value.set_files(folder / "mine.png")
-        wait_until(page, lambda: image.get_attribute("src") != before, 30)
-        page.wait_for_timeout(1000)
-        assert (folder / "outputs" / "mine_snow_studio.jpg").exists()
-        for n, heading in enumerate(page.locator(".jp-RenderedMarkdown h1, .jp-RenderedMarkdown h2").all()):
+        try_studio(page, folder, ".noUi-handle")
+        for n, heading in enumerate(page.locator(HEADINGS).all()):
             heading.scroll_into_view_if_needed()
             page.wait_for_timeout(200)
             page.screenshot(path=shots / f"section-{n:02d}.png")

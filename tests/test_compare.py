@@ -4,7 +4,7 @@ import types
 
 import pytest
 import torch
-from conftest import picture
+from helpers import picture
 from notebook import cells
 
 
@@ -14,71 +14,153 @@ def vgg(nb):
     return nb.VGG16Features("random")
 
 
+@pytest.fixture
+def content(nb):
+    """A photo, uint8 (3, 32, 32)."""
+    return nb.pil_to_tensor(picture(32, 32))
+
+
+@pytest.fixture
+def other(nb):
+    """A style picture, uint8 (3, 32, 32)."""
+    return nb.pil_to_tensor(picture(32, 32, 9))
+
+
 def test_optimization_lowers_the_loss_from_noise_and_from_the_photo(nb, vgg):
-    content, style = nb.to_tensor(picture(48, 40)), nb.to_tensor(picture(64, 64, 9))
-    loss_of = nb.PerceptualLoss(vgg, style, 1e3)  # little content: the photo itself is far from the best
+    content = nb.pil_to_tensor(picture(48, 40))  # as it is in memory, not in the order of its shape
+    style = nb.pil_to_tensor(picture(64, 64, 9))
+    loss_of = nb.PerceptualLoss(vgg, style, 1e3)  # little content: the photo is far from the best
     for start in (None, content):
-        image, losses = nb.optimize_image(content, style, vgg, iterations=25, start=start, content_weight=1e3)
-        assert image.shape == (3, 40, 48) and image.min() >= 0 and image.max() <= 255 and len(losses) == 25
+        image, losses = nb.optimize_image(
+            content, style, vgg, iterations=25, start=start, content_weight=1e3
+        )
+        assert image.shape == (3, 40, 48) and len(losses) == 25
+        assert image.min() >= 0 and image.max() <= 255
         assert losses[-1] < 0.5 * losses[0] and all(isinstance(loss, float) for loss in losses)
-        assert (image % 255 == 0).any()  # where the best picture lies outside of 0 to 255, it is clipped
-        with torch.no_grad():  # the losses are those of section 4, of pictures that can be shown
+        assert (image % 255 == 0).any()  # where the best lies outside of 0 to 255, it is clipped
+        with torch.no_grad():  # the losses are section 4's, of pictures that can be shown
             assert float(loss_of(image[None], content[None].float()).total) < 1.2 * losses[-1]
     with torch.no_grad():
-        assert losses[0] == pytest.approx(float(loss_of(content[None].float(), content[None].float()).total), rel=1e-4)
+        loss = float(loss_of(content[None].float(), content[None].float()).total)
+    assert losses[0] == pytest.approx(loss, rel=1e-4)
+    assert torch.equal(content, nb.pil_to_tensor(picture(48, 40)))  # the start is left as it was
 
 
-def test_nothing_is_left_to_optimize(nb, vgg):
+def test_nothing_is_left_to_optimize(nb, vgg, content, other):
     """A picture of zero loss has no gradient: L-BFGS takes no step, and the picture stays."""
-    content, style = nb.to_tensor(picture(32, 32)), nb.to_tensor(picture(32, 32, 9))
-    image, losses = nb.optimize_image(content, style, vgg, iterations=3, start=content, style_weight=0)
+    image, losses = nb.optimize_image(
+        content, other, vgg, iterations=3, start=content, style_weight=0
+    )
     assert losses == [0, 0, 0]
     torch.testing.assert_close(image, content.float())
 
 
-def test_optimization_begins_with_the_same_noise(nb, vgg):
-    content, style = nb.to_tensor(picture(32, 32)), nb.to_tensor(picture(32, 32, 9))
-    first, again = (nb.optimize_image(content, style, vgg, iterations=3)[1] for _ in range(2))
-    other = nb.optimize_image(content, style, vgg, iterations=3, seed=1)[1]
-    assert first == again and first[0] != other[0]
+def test_optimization_begins_with_the_same_noise(nb, vgg, content, other):
+    first, again = (nb.optimize_image(content, other, vgg, iterations=3)[1] for _ in range(2))
+    another = nb.optimize_image(content, other, vgg, iterations=3, seed=1)[1]
+    assert first == again and first[0] != another[0]
 
 
-def test_weights_are_passed_on(nb, vgg):
-    content, style = nb.to_tensor(picture(32, 32)), nb.to_tensor(picture(32, 32, 9))
-    one = nb.optimize_image(content, style, vgg, iterations=1, start=content, style_weight=1e10)[1][0]
-    two = nb.optimize_image(content, style, vgg, iterations=1, start=content, style_weight=2e10)[1][0]
-    assert two == pytest.approx(2 * one, rel=1e-4)  # of the photo itself, only style is lost
+def test_weights_are_passed_on(nb, vgg, content, other):
+    one, two = (
+        nb.optimize_image(content, other, vgg, iterations=1, start=content, style_weight=weight)
+        for weight in (1e10, 2e10)
+    )
+    assert two[1][0] == pytest.approx(2 * one[1][0], rel=1e-4)  # of the photo, only style is lost
+
+
+def run_cell(name: str, names: dict) -> dict:
+    """Execute a cell with these names at hand; returns them as it leaves them."""
+    exec(next(cell["text"] for cell in cells() if cell["id"] == name), names)
+    return names
 
 
 @pytest.mark.parametrize("at_hand", ["imagenet", "random"])
 def test_the_network_is_judged_by_the_loss_it_was_trained_on(nb, style, tmp_path, at_hand):
-    """The ready-made network by its own weights; the reader's own where the ready-made had another VGG16."""
-    own = dict(vgg_weights="imagenet", content_weight=3.0, style_weight=7.0)
+    """The ready-made network by its own weights; the reader's own where the ready-made had another
+    VGG16."""
+    of_ready = dict(vgg_weights="imagenet", content_weight=3.0, style_weight=7.0)
+    of_mine = dict(vgg_weights=at_hand, content_weight=1.0, style_weight=2.0)
     network = nb.TransformerNet()
-    nb.save_checkpoint(
-        tmp_path / "snow.pth", network=network.state_dict(), settings=own, style=nb.thumbnail(style), decoder_relu=True
-    )
-    given = dict(content_weight=1.0, style_weight=2.0)
+    for path, settings in ((tmp_path / "snow.pth", of_ready), (tmp_path / "final.pth", of_mine)):
+        nb.save_checkpoint(
+            path, network=network.state_dict(), settings=settings, decoder_relu=True, seconds=5.0
+        )
     names = nb.__dict__ | dict(
-        chosen=types.SimpleNamespace(preset="demo", paint_with=None, steps=1), style=style, style_name="snow",
-        places=types.SimpleNamespace(checkpoints=tmp_path), network=network, loss_weights=given, weights=at_hand,
-        content_picture=picture(48, 48), show_pictures=lambda *given, **named: None,
+        chosen=types.SimpleNamespace(preset="demo", paint_with="", steps=1, content_image=""),
+        places=types.SimpleNamespace(checkpoints=tmp_path), ready=tmp_path / "snow.pth",
+        network=network, network_file=tmp_path / "final.pth", folder=tmp_path, arguments=of_mine,
+        made=dict(settings=of_mine), style=style, style_name="snow", content_name="photo",
+        vgg16=types.SimpleNamespace(weights=at_hand), content_picture=picture(48, 48), clip=None,
+        photos=nb.pil_to_tensor(picture(48, 48))[None], show_pictures=lambda *_, **__: None,
     )  # fmt: skip
-    exec(next(cell["text"] for cell in cells() if cell["id"] == "run-choose"), names)
+    run_cell("run-judge", run_cell("run-choose", names))
     assert names["network"] is not network
     assert names["compared"] is (names["network"] if at_hand == "imagenet" else network)
-    assert names["judge"] == (own if at_hand == "imagenet" else given)
+    wanted = of_ready if at_hand == "imagenet" else of_mine
+    assert names["weights"] == {name: wanted[name] for name in ("content_weight", "style_weight")}
+    # and it is this one's training that must pay for itself
+    assert names["made"]["settings"] == wanted
 
 
 def test_what_one_pass_is_worth(nb):
+    """After how many iterations the older method is as good; all of them if it never is."""
     assert nb.worth(5.0, [9.0, 6.0, 5.0, 4.0]) == 2
-    assert nb.worth(1.0, [9.0, 6.0]) is None
+    assert nb.worth(1.0, [9.0, 6.0]) == 2
 
 
-def test_speed_table_is_measured(nb, vgg, capsys):
-    network = nb.TransformerNet().eval()
-    rows = nb.speed_table(network, vgg, picture(90, 70), nb.to_tensor(picture(32, 32)), sizes=(32, 64), measured=3)
-    assert list(rows) == [32, 64] and all(each > 0 and one > 0 for each, one in rows.values())
+def test_methods_are_compared_at_equal_loss(nb, vgg, content, other, monkeypatch, capsys):
+    """The clock is set: an iteration takes 2 s, and so does a pass of the network."""
+    network, clock, real = nb.fresh_network(0).eval(), [0.0], nb.optimize_image
+    painting = real(content, other, vgg, iterations=2, content_weight=1e3)[0][None]
+    monkeypatch.setattr(nb.time, "perf_counter", lambda: clock[0])
+
+    def optimize(*given, iterations, **more):
+        clock[0] += 2.0 * iterations
+        return real(*given, iterations=iterations, **more)
+
+    def forward(x):
+        clock[0] += 2.0
+        return painting  # as good as some iterations from noise
+
+    monkeypatch.setattr(nb, "optimize_image", optimize)
+    monkeypatch.setattr(network, "forward", forward)
+    found = nb.compare_methods(network, content, other, vgg, 12, content_weight=1e3)
+    monkeypatch.undo()
+    with torch.no_grad():
+        loss_of = nb.PerceptualLoss(vgg, other, 1e3)
+        loss = float(loss_of(painting, content[None].float()).total)
+    assert found.loss == pytest.approx(loss, rel=1e-4)  # the network's, by the same judge
+    assert [*found.curves] == ["from noise", "from the photo"]
+    noise, photo = found.curves.values()
+    assert len(noise) == len(photo) == 12
+    assert [*found.pictures][:2] == ["photo", "one pass"] and len(found.pictures) == 4
     said = capsys.readouterr().out
-    each, one = rows[64]
-    assert f"{500 * each:.1f} s" in said and f"{500 * each / one:,.0f} x" in said and "reckoned" in said
+    for start, losses in (("noise", noise), ("the photo", photo)):
+        count = nb.worth(found.loss, losses)
+        more = "" if count < 12 else " or more"
+        assert f"{count}{more} iterations from {start}: {2 * count:.1f} s, {count} times" in said
+    assert 0 < nb.worth(found.loss, noise) < 12  # so that the test tests something
+    assert found.saved == 2.0 * nb.worth(found.loss, noise) - 2.0
+
+
+def test_seconds_are_measured(nb, vgg):
+    network = nb.TransformerNet().eval()
+    for size in (32, 64):
+        view = nb.pil_to_tensor(picture(size, size))
+        seconds, painting = nb.one_pass(network, view)
+        with torch.no_grad():
+            wanted = network(view[None].float())[0].clamp(0, 255)
+        assert 0 < seconds < 60 and torch.allclose(painting, wanted)
+
+
+def test_an_iteration_is_timed_without_its_beginning(nb, vgg, content, other, monkeypatch):
+    """What each call spends on the style picture does not count: 5 s and 3 s an iteration here."""
+    clock = [0.0]
+    monkeypatch.setattr(nb.time, "perf_counter", lambda: clock[0])
+
+    def optimize(*given, iterations, **more):
+        clock[0] += 5 + 3 * iterations
+
+    monkeypatch.setattr(nb, "optimize_image", optimize)
+    assert nb.time_iteration(content, other, vgg) == 3

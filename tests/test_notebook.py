@@ -7,40 +7,41 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 import zipfile
 
 import imageio_ffmpeg
+import nbformat
 import papermill
 import pytest
-from conftest import picture
+from helpers import make_clip, picture, probe, read
 from notebook import NOTEBOOK, ROOT, cells, tags, with_settings
-from publish import LIMIT, code_digest
+from publish import LIMIT, STUDIO, WIDGET, code_digest, publish
 from server import serve
-from test_video import make_clip, probe, read
 
 CELLS = cells()
 CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
+PARAMETERS = next(cell for cell in CODE if "parameters" in tags(cell))
+SETTINGS = [node.targets[0].id for node in ast.parse(PARAMETERS["text"]).body]
+CLOSED = "127.0.0.1:9"  # a port on which nothing answers
 SMALL = dict(
     preset="demo",
     vgg_weights="random",
     steps=4,
-    warmup_steps=2,
     batch_size=2,
     image_size=48,
     style_size=64,
-    checkpoint_every=3,
-    max_frames=4,
+    clip_duration=0.12,
     compare_iterations=0,
 )
-LOCAL = SMALL | dict(style_size=256)  # the size that the ready-made network knows its style by
 
 
 def run(notebook: pathlib.Path, folder: pathlib.Path, **parameters) -> dict:
-    """Execute the notebook in `folder`; returns it, as papermill saved it (also when it stopped with an error)."""
+    """Execute the notebook in `folder`; returns it, as papermill saved it (also when it stopped
+    with an error)."""
     result = folder / "executed.ipynb"
-    papermill.execute_notebook(
-        notebook, result, parameters, cwd=folder, progress_bar=False, kernel_name="python3", log_output=False
-    )
+    how = dict(progress_bar=False, kernel_name="python3", log_output=False)
+    papermill.execute_notebook(notebook, result, parameters, cwd=folder, **how)
     return json.loads(result.read_text())
 
 
@@ -53,68 +54,133 @@ def printed(executed: dict) -> str:
     return "".join("".join(o["text"]) for o in outputs(executed, "stream"))
 
 
+def pictures(executed: dict) -> list[dict]:
+    return [o for o in outputs(executed) if "image/jpeg" in o.get("data", {})]
+
+
+def trainings(folder: pathlib.Path, style: str) -> list[pathlib.Path]:
+    """The finished networks of a style: checkpoints/<style>-<six characters>/final.pth."""
+    found = folder.joinpath("checkpoints").glob(f"{style}-??????/final.pth")
+    return [path for path in found if re.search(r"-[0-9a-f]{6}$", path.parent.name)]
+
+
+def copy_project(folder: pathlib.Path) -> None:
+    """What a clone has: the samples, the ready-made networks."""
+    shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("COCO"))
+    (folder / "checkpoints").mkdir()
+    for path in (ROOT / "checkpoints").glob("*.pth"):
+        shutil.copy(path, folder / "checkpoints")
+
+
+def without_internet(monkeypatch, folder: pathlib.Path) -> None:
+    """Every address but loopback's is refused at once, and no weights lie at hand."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, f"http://{CLOSED}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1,localhost")
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+
+
 def test_every_code_cell_has_one_tag_and_an_own_id():
-    assert [tags(cell) for cell in CODE if tags(cell) not in (["parameters"], ["definitions"], ["run"])] == []
+    known = (["parameters"], ["definitions"], ["run"])
+    assert [tags(cell) for cell in CODE if tags(cell) not in known] == []
     assert sum("parameters" in tags(cell) for cell in CODE) == 1
     assert len({cell["id"] for cell in CELLS}) == len(CELLS)
 
 
+def is_closed(cell: dict) -> bool:
+    """Whether JupyterLab folds the cell."""
+    return bool(cell["metadata"].get("jupyter", {}).get("source_hidden"))
+
+
 def test_budget():
-    """Lines of code, without blank lines, comments and docstrings. The design's budget is 45 cells and 1,200 lines; the
-    limits here are what there is, so that it shrinks from now on."""
-    count = 0
-    for cell in CODE:
-        documents = {
-            line
-            for node in ast.walk(ast.parse(cell["text"]))
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node)
-            for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
-        }
-        lines = enumerate(cell["text"].split("\n"), 1)
-        count += sum(n not in documents and bool(t.strip()) and not t.lstrip().startswith("#") for n, t in lines)
-    assert count <= 1680 and len(CODE) <= 62, f"{len(CODE)} code cells, {count} lines"
+    """DESIGN.md's numbers; comments and blanks count. It wants 1,400 lines and 84,000 characters
+    in all: the limits here are what there is, so that it only shrinks from now on."""
+    lengths = [(cell["text"].count("\n") + 1, cell) for cell in CODE]
+    first = next(n for n, cell in enumerate(CODE) if "class TransformerNet(" in cell["text"])
+    figures = {
+        "lines": (sum(length for length, _ in lengths), 1592),
+        "characters": (sum(len(cell["text"]) for cell in CODE), 95_300),
+        "the longest cell": (max(length for length, _ in lengths), 60),
+        "the longest open cell": (max(n for n, cell in lengths if not is_closed(cell)), 45),
+        "columns": (max(len(t) for cell in CODE for t in cell["text"].split("\n")), 100),
+        "lines before the network": (sum(length for length, _ in lengths[:first]), 420),
+        "settings": (len(SETTINGS), 24),
+    }
+    over = {name: pair for name, pair in figures.items() if pair[0] > pair[1]}
+    assert not over, f"more than the budget: {over}"
+    assert len(SETTINGS) == 24  # DESIGN.md's list, neither more nor fewer
 
 
-def test_parameters_only_assign_plain_values():
-    tree = ast.parse(next(cell for cell in CODE if "parameters" in tags(cell))["text"])
-    assert all(isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) for node in tree.body)
-    names = {node.targets[0].id for node in tree.body}
-    assert names >= set(
-        "preset use_drive dataset style_image content_image video vgg_weights steps warmup_steps batch_size image_size "
-        "style_size learning_rate content_weight style_weight tv_weight temporal_weight checkpoint_every resume "
-        "start_from strength keep_colors side_by_side max_frames seed paint_with stroke_size steady clip_start "
-        "clip_duration compare_iterations".split()
+def test_parameters_only_assign_plain_values(nb):
+    tree = ast.parse(PARAMETERS["text"])
+    assert all(
+        isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) for node in tree.body
     )
+    assert set(SETTINGS) == set(nb.SETTINGS) and len(set(SETTINGS)) == len(SETTINGS)
+    for line in PARAMETERS["text"].split("\n"):  # each has its field in Colab's form
+        assert line.startswith("#@") or re.fullmatch(r"\w+ = \S+  #@param .+", line), line
+    given = {node.targets[0].id: node.value.value for node in tree.body}
+    for has_gpu, preset in ((False, "demo"), (True, "quick")):
+        assert nb.resolve_settings(given, has_gpu).preset == preset
+
+
+def assigned(tree: ast.AST) -> set[str]:
+    """The names that a piece of code assigns."""
+    return {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
 
 
 def test_definitions_only_define_and_do_not_read_settings():
-    settings = {node.targets[0].id for node in ast.parse(next(c for c in CODE if "parameters" in tags(c))["text"]).body}
     for cell in CODE:
         if "definitions" not in tags(cell):
             continue
         tree = ast.parse(cell["text"])
-        allowed = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.Expr)
+        allowed = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.Expr
         assert all(isinstance(node, allowed) for node in tree.body), cell["id"]
-        assert all(isinstance(node.value, ast.Constant) for node in tree.body if isinstance(node, ast.Expr)), cell["id"]
-        local = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)} | {
-            n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-        }
-        read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-        assert not read & settings - local, cell["id"]
+        alone = [node.value for node in tree.body if isinstance(node, ast.Expr)]
+        assert all(isinstance(value, ast.Constant) for value in alone), cell["id"]
+        local = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)} | assigned(tree)
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+        assert not read & set(SETTINGS) - local, cell["id"]
+
+
+def test_no_cell_changes_a_setting():
+    """Else the settings' check, run again, would find something else than what the reader chose."""
+    for cell in CODE:
+        if "run" in tags(cell):
+            top = ast.Module([n for n in ast.parse(cell["text"]).body if not is_scope(n)], [])
+            assert not assigned(top) & set(SETTINGS), cell["id"]
+
+
+def is_scope(node: ast.AST) -> bool:
+    return isinstance(node, (ast.FunctionDef, ast.ClassDef))
 
 
 def test_public_functions_have_docstrings_and_hints():
     for cell in CODE:
         for node in ast.parse(cell["text"]).body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-                assert ast.get_docstring(node), node.name
+            if not is_scope(node) or node.name.startswith("_"):
+                continue
+            assert ast.get_docstring(node), node.name
+            if isinstance(node, ast.FunctionDef):
+                plain = [a.arg for a in node.args.posonlyargs + node.args.args if not a.annotation]
+                bare = set(plain) - {"source", "url", "job", "make", "frames", "handle", "losses"}
+                bare -= {"on_step", "watch", "change"}  # whatever can be called, or many kinds
+                assert not bare, f"{node.name}: {bare}"
 
 
 def test_untrusted_input_is_handled_safely():
     source = "\n".join(cell["text"] for cell in CODE)
     assert re.findall(r"torch\.load\((?![^)]*weights_only=True)", source) == []
+    assert re.findall(r"load_state_dict_from_url\((?![^)]*weights_only=True)", source) == []
     assert not re.search(
-        r"\beval\(|\bexec\(|shell=True|os\.system|extractall|import pickle|google\.colab import output",
+        r"\beval\(|\bexec\(|shell=True|os\.system|extractall|import pickle"
+        r"|google\.colab import output",
         source.replace(".eval()", ""),
     )
     assert "from __future__" not in source  # a script made of all cells could not run
@@ -123,61 +189,102 @@ def test_untrusted_input_is_handled_safely():
 def test_each_section_speaks_english_then_korean():
     sections = [cell["text"] for cell in CELLS if cell["cell_type"] == "markdown"]
     for text in sections:
-        assert text.count("<details><summary>한국어</summary>\n\n") == 1 and text.rstrip().endswith("</details>"), text[
-            :60
-        ]
+        assert text.count("<details><summary>한국어</summary>\n\n") == 1, text[:60]
+        assert text.rstrip().endswith("</details>"), text[:60]
         korean = text.split("<summary>한국어</summary>")[1]
-        assert len(re.findall("[가-힣]", korean)) > 40 and "니다" in korean or "세요" in korean, text[:60]
+        assert len(re.findall("[가-힣]", korean)) > 40, text[:60]
+        assert "니다" in korean or "세요" in korean, text[:60]
     headings = [re.search(r"^## (\d)\. ", text, re.M) for text in sections]
-    assert [int(h[1]) for h in headings if h][:8] == list(range(8))
+    assert [int(h[1]) for h in headings if h] == list(range(10))
 
 
-def test_colab_metadata():
+def test_what_may_be_skipped_is_closed():
+    """Toolbox cells are one line in Colab (a form) and in JupyterLab; the lesson is open; Settings
+    are a form in Colab and open in JupyterLab, where there are no forms."""
     metadata = json.loads(NOTEBOOK.read_text())["metadata"]
     assert metadata["accelerator"] == "GPU"
     assert metadata["colab"]["gpuType"] == "T4" and metadata["colab"]["toc_visible"]
+    assert re.match(r"#@title \S", PARAMETERS["text"]) and not is_closed(PARAMETERS)
     for cell in CODE:
-        assert (cell["metadata"].get("cellView") == "form") == cell["text"].startswith("#@title"), cell["id"]
+        title = re.match(r"#@title (.+)", cell["text"])
+        assert (cell["metadata"].get("cellView") == "form") == bool(title), cell["id"]
+        if cell is not PARAMETERS:
+            assert is_closed(cell) == bool(title), cell["id"]
+        if title and "definitions" in tags(cell):
+            assert re.match(r"Toolbox: \S", title[1]), cell["id"]
+    lesson = "TransformerNet VGG16Features gram_matrix PerceptualLoss training_steps".split()
+    for name in lesson:  # what a student reads
+        defined = re.compile(rf"^(class|def) {name}\b", re.M)
+        assert not is_closed(next(cell for cell in CODE if defined.search(cell["text"]))), name
 
 
 @pytest.fixture(scope="module")
 def local_run(tmp_path_factory):
     """The notebook run in a copy of the project's folder, as a local Jupyter would."""
     folder = tmp_path_factory.mktemp("local")
-    shutil.copytree(ROOT / "data", folder / "data", ignore=shutil.ignore_patterns("COCO"))
-    (folder / "checkpoints").mkdir()
-    for path in (ROOT / "checkpoints").glob("*.pth"):
-        shutil.copy(path, folder / "checkpoints")
-    return folder, run(NOTEBOOK, folder, **LOCAL | dict(compare_iterations=1))
+    copy_project(folder)
+    return folder, run(NOTEBOOK, folder, **SMALL | dict(compare_iterations=2))
 
 
+@pytest.mark.colab
 def test_local_run_leaves_its_results(local_run):
     folder, executed = local_run
     assert not outputs(executed, "error")
-    assert (folder / "checkpoints" / "snow" / "final.pth").exists()
-    made = {p.name for p in (folder / "outputs").iterdir()}
+    assert len(trainings(folder, "snow")) == 1
+    made = {path.name for path in (folder / "outputs").iterdir()}
     assert made >= {"losses.jpg", "gameplay_snow.jpg", "gameplay_snow.mp4", "album_snow"}
+    assert list((folder / "outputs" / "album_snow").iterdir())
     assert read(folder / "outputs" / "gameplay_snow.mp4").shape == (4, 360, 640, 3)
     assert "Audio: aac" in probe(folder / "outputs" / "gameplay_snow.mp4")
+    assert not [path for path in folder.rglob("*") if ".part" in path.name or ".new" in path.name]
 
 
+@pytest.mark.colab
 def test_local_run_shows_pictures_and_no_noise(local_run):
     _, executed = local_run
-    pictures = [o for o in outputs(executed) if "image/jpeg" in o.get("data", {})]
-    assert len(pictures) >= 8
-    assert any("video/mp4" in str(o.get("data", {}).get("text/html", "")) for o in outputs(executed))
-    errors = [o for o in outputs(executed, "stream") if o["name"] == "stderr"]
-    assert errors == []
+    assert len(pictures(executed)) >= 8
+    html = [str(o.get("data", {}).get("text/html", "")) for o in outputs(executed)]
+    assert any("video/mp4" in text for text in html)
+    assert [o for o in outputs(executed, "stream") if o["name"] == "stderr"] == []
     text = printed(executed)
-    assert "1,679,235" in text and "Warning" not in text and "There is no GPU" in text or "GPU" in text
+    assert "1,679,235" in text and "Warning" not in text and "GPU" in text
     # the ready-made network was trained with ImageNet's weights, this run has random ones
-    assert "Section 8 compares your own" in text and "One pass is worth" in text
+    assert re.search("VGG16.* compared", text) and "iterations from noise" in text
+    assert "has paid for itself after" in text and re.search(r"begun from .*start\.pth", text)
 
 
+@pytest.mark.colab
+def test_local_run_can_be_published(local_run, tmp_path):
+    """Bars are left out, the studio says where it is alive, no folder of this machine is named."""
+    folder, executed = local_run
+    page = json.loads(NOTEBOOK.read_text())
+    with_settings(page, **SMALL | dict(compare_iterations=2))
+    for cell in page["cells"]:
+        cell["source"] = "".join(cell["source"])
+    ran = json.loads(json.dumps(executed))
+    ran["cells"] = [c for c in ran["cells"] if "injected-parameters" not in tags(c)]
+    for cell in ran["cells"]:
+        if "parameters" in tags(cell):
+            cell["source"] = next(c["source"] for c in page["cells"] if c["id"] == cell["id"])
+    (folder / "ran.ipynb").write_text(json.dumps(ran))
+    (tmp_path / "page.ipynb").write_text(json.dumps(page))
+    assert any(WIDGET in o.get("data", {}) for o in outputs(ran))
+    publish(folder / "ran.ipynb", tmp_path / "page.ipynb")
+    text = (tmp_path / "page.ipynb").read_text()
+    published = nbformat.from_dict(json.loads(text))
+    nbformat.validate(published)
+    assert len(pictures(published)) == len(pictures(executed))
+    assert WIDGET not in text and str(folder) not in text and "~/fast-style-transfer" in text
+    plain = [o["data"] for o in outputs(published) if [*o.get("data", {})] == ["text/plain"]]
+    assert [data["text/plain"] for data in plain] == [[STUDIO]]
+    assert "%|" not in text
+
+
+@pytest.mark.colab
 def test_running_again_goes_on_from_the_checkpoint(local_run):
     folder, _ = local_run
-    again = run(NOTEBOOK, folder, **LOCAL)
-    assert "Going on from step 4 of 4." in printed(again)
+    again = run(NOTEBOOK, folder, **SMALL)
+    assert "Going on from step 4 of 4." in printed(again) and len(trainings(folder, "snow")) == 1
 
 
 def test_bad_setting_is_refused_in_one_sentence(tmp_path):
@@ -186,116 +293,172 @@ def test_bad_setting_is_refused_in_one_sentence(tmp_path):
     assert stopped.value.ename == "Problem" and "image_size=-5" in stopped.value.evalue
     executed = json.loads((tmp_path / "executed.ipynb").read_text())
     errors = outputs(executed, "error")
-    assert len(errors) == 1 and len(errors[0]["traceback"]) == 1 and "\n" not in errors[0]["traceback"][0]
+    assert len(errors) == 1 and len(errors[0]["traceback"]) == 1
+    assert "\n" not in errors[0]["traceback"][0]
 
 
-def test_quick_without_weights_or_photos_stops_in_one_sentence(tmp_path):
-    style = tmp_path / "style.png"
-    picture(64, 48, 1).save(style)
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    picture(80, 80).save(photos / "a.png")
+def test_quick_without_weights_stops_in_one_sentence(tmp_path, monkeypatch):
+    """It names the file, its address and its place."""
+    without_internet(monkeypatch, tmp_path)
+    (tmp_path / "photos").mkdir()
+    picture(80, 80).save(tmp_path / "photos" / "a.png")
+    picture(64, 48, 1).save(tmp_path / "style.png")
     clip = make_clip(tmp_path / "clip.mp4", sound=False)
-    local = tmp_path / "weights.ipynb"
-    source = (
-        NOTEBOOK.read_text()
-        .replace("https://download.pytorch.org", "http://127.0.0.1:9")
-        .replace("retries: int = 3", "retries: int = 0")
-    )
-    local.write_text(source.replace("pathlib.Path(torch.hub.get_dir())", f"pathlib.Path('{tmp_path}')"))
+    mine = dict(dataset="photos", style_image="style.png", video=str(clip))
     with pytest.raises(papermill.PapermillExecutionError) as stopped:
-        run(
-            local,
-            tmp_path,
-            **SMALL | dict(preset="quick", vgg_weights="", dataset=str(photos), style_image=str(style), video=str(clip)),
-        )
+        run(NOTEBOOK, tmp_path, **SMALL | dict(preset="quick", vgg_weights="") | mine)
     said = stopped.value.evalue
-    assert (
-        stopped.value.ename == "Problem"
-        and "vgg16-397923af.pth" in said
-        and "127.0.0.1:9" in said
-        and str(tmp_path) in said
-    )
+    assert stopped.value.ename == "Problem" and "\n" not in said
+    assert "https://download.pytorch.org/models/vgg16-397923af.pth" in said
+    assert str(tmp_path / "torch" / "hub" / "checkpoints" / "vgg16-397923af.pth") in said
 
 
-STANDIN = """
-import os
-from . import drive
-"""
 STANDIN_DRIVE = """
-import os, pathlib
+import pathlib
 def mount(place, **options):
     print("Mounted at", place)
     pathlib.Path(place, "My Drive").mkdir(parents=True, exist_ok=True)
 """
 
 
-def test_in_colab_with_nothing_but_the_notebook(tmp_path, monkeypatch):
-    """A stand-in google.colab, a web server on loopback, an empty folder: results and checkpoints are on the Drive."""
+@pytest.fixture
+def colab(tmp_path, monkeypatch):
+    """A stand-in for Colab: google.colab, a folder for /content with nothing but the notebook.
+    Yields the notebook, that folder and the Drive's."""
     package = tmp_path / "site" / "google" / "colab"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text(STANDIN)
+    (package / "__init__.py").write_text("from . import drive\n")
     (package / "drive.py").write_text(STANDIN_DRIVE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     content = tmp_path / "content"
     content.mkdir()
-    source = NOTEBOOK.read_text().replace("/content/", f"{content}/")
-    (content / "fast_style_transfer.ipynb").write_text(source)
-    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
-        for n in range(4):
-            picture(120, 90, n).save(tmp_path / "p.jpg")
-            archive.write(tmp_path / "p.jpg", f"val/{n:012d}.jpg")
-    picture(90, 64, 7).save(tmp_path / "winter.png")
-    clip = make_clip(tmp_path / "island.mp4", seconds=1, rate="6")
-    files = {f"/{name}": (tmp_path / name).read_bytes() for name in ("photos.zip", "winter.png", "island.mp4")}
-    with serve(files) as server:
-        executed = run(
-            content / "fast_style_transfer.ipynb",
-            content,
-            **SMALL
-            | dict(
-                dataset=f"{server.url}/photos.zip",
-                style_image=f"{server.url}/winter.png",
-                video=f"{server.url}/island.mp4",
-                max_frames=None,
-            ),
-        )
-    assert not outputs(executed, "error") and "Mounted at" in printed(executed)
+    notebook = content / NOTEBOOK.name
+    notebook.write_text(NOTEBOOK.read_text().replace("/content/", f"{content}/"))
     drive = content / "gdrive" / "My Drive" / "Colab_Notebooks"
-    assert (drive / "checkpoints" / "winter" / "final.pth").exists()
-    assert read(drive / "outputs" / "island_winter.mp4").shape == (6, 48, 64, 3)
-    assert clip.exists() and (content / "data" / "photos.zip").exists()
-    assert not list(drive.rglob("photos.zip"))  # large downloads stay off the Drive
+    return types.SimpleNamespace(notebook=notebook, content=content, drive=drive)
 
 
-def test_the_exported_script_runs_outside_jupyter(tmp_path):
-    """`jupyter nbconvert --to script` makes a program that needs no page."""
-    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("COCO"))
-    source = with_settings(json.loads(NOTEBOOK.read_text()), **SMALL | dict(steps=1))
-    (tmp_path / "n.ipynb").write_text(json.dumps(source))
-    subprocess.run(
-        [sys.executable, "-m", "jupyter", "nbconvert", "--log-level=ERROR", "--to", "script", "n.ipynb"],
-        cwd=tmp_path,
-        check=True,
-    )
-    done = subprocess.run([sys.executable, "n.py"], cwd=tmp_path, capture_output=True, text=True)
+def zip_of_photos(path: pathlib.Path) -> pathlib.Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for n in range(4):
+            picture(120, 90, n).save(path.with_suffix(".jpg"))
+            archive.write(path.with_suffix(".jpg"), f"val/{n:012d}.jpg")
+    return path
+
+
+@pytest.mark.colab
+def test_in_colab_with_addresses(tmp_path, colab):
+    """A web server on loopback, an empty folder: results and checkpoints are on the Drive."""
+    picture(90, 64, 7).save(tmp_path / "winter.png")
+    make_clip(tmp_path / "island.mp4", seconds=1, rate="6")
+    zip_of_photos(tmp_path / "photos.zip")
+    shutil.copy(ROOT / "checkpoints" / "start.pth", tmp_path / "begin.pth")
+    names = dict(dataset="photos.zip", style_image="winter.png", video="island.mp4")
+    names["start_from"] = "begin.pth"
+    files = {f"/{name}": (tmp_path / name).read_bytes() for name in names.values()}
+    with serve(files) as server:
+        given = {setting: f"{server.url}/{name}" for setting, name in names.items()}
+        settings = SMALL | given | dict(clip_duration=None)
+        executed = run(colab.notebook, colab.content, **settings)
+    said = printed(executed)
+    assert not outputs(executed, "error") and "Mounted at" in said
+    assert re.search(r"begun from .*begin\.pth", said)
+    assert len(trainings(colab.drive, "winter")) == 1
+    assert read(colab.drive / "outputs" / "island_winter.mp4").shape == (6, 48, 64, 3)
+    assert len([*(colab.content / "data").rglob("photos.zip")]) == 1
+    assert not list(colab.drive.rglob("photos.zip"))  # large downloads stay off the Drive
+
+
+@pytest.mark.colab
+def test_in_colab_with_a_repository(tmp_path, colab, monkeypatch):
+    """Nothing but the notebook, and the address of its repository: what a clone has comes from
+    there, the style, the clip, the photos, the start of the training and the ready-made network."""
+    without_internet(monkeypatch, tmp_path)
+    make_clip(tmp_path / "gameplay.mp4", seconds=1, rate="6")
+    zip_of_photos(tmp_path / "frames.zip")
+    files = {f"/raw/data/{n}": (tmp_path / n).read_bytes() for n in ("gameplay.mp4", "frames.zip")}
+    for name in ("data/styles/snow.jpg", "checkpoints/start.pth", "checkpoints/snow.pth"):
+        files[f"/raw/{name}"] = (ROOT / name).read_bytes()
+    with serve(files) as server:
+        settings = SMALL | dict(clip_duration=None, repository=f"{server.url}/raw")
+        executed = run(colab.notebook, colab.content, **settings)
+    assert not outputs(executed, "error") and "Mounted at" in printed(executed)
+    said = printed(executed)
+    assert len(trainings(colab.drive, "snow")) == 1 and "4 photos" in said
+    assert re.search(r"begun from .*start\.pth", said)
+    assert f"Painting with {colab.drive / 'checkpoints' / 'snow.pth'}" in said
+    assert read(colab.drive / "outputs" / "gameplay_snow.mp4").shape == (6, 48, 64, 3)
+    assert (colab.drive / "outputs" / "gameplay_snow.jpg").exists()
+    for name in ("data/gameplay.mp4", "data/styles/snow.jpg", "checkpoints/snow.pth"):
+        assert (colab.drive / name).read_bytes() == files[f"/raw/{name}"]
+
+
+@pytest.mark.colab
+def test_in_colab_without_clip_and_internet(tmp_path, colab, monkeypatch):
+    """It ends with a trained network and a painted picture; section 7 says what to set."""
+    without_internet(monkeypatch, tmp_path)
+    executed = run(colab.notebook, colab.content, **SMALL | dict(vgg_weights=""))
+    said = printed(executed)
+    assert not outputs(executed, "error") and "Mounted at" in said
+    found = [*colab.drive.joinpath("checkpoints").glob("*-??????/final.pth")]
+    assert len(found) == 1 and "random VGG16 weights" in said and "warm start" in said
+    assert [p for p in (colab.drive / "outputs").glob("*.jpg") if p.name != "losses.jpg"]
+    assert len(pictures(executed)) >= 8
+    section = [cell["id"] for cell in executed["cells"]].index("run-video")
+    assert "`video`" in printed(dict(cells=[executed["cells"][section]]))
+    assert not list(colab.drive.rglob("*.mp4"))
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """`jupyter nbconvert --to script`: a program, with small settings, beside the data."""
+    folder = tmp_path_factory.mktemp("script")
+    copy_project(folder)
+    source = with_settings(json.loads(NOTEBOOK.read_text()), **SMALL)
+    (folder / "n.ipynb").write_text(json.dumps(source))
+    export = "-m jupyter nbconvert --log-level=ERROR --to script n.ipynb".split()
+    subprocess.run([sys.executable, *export], cwd=folder, check=True)
+    return folder
+
+
+@pytest.mark.colab
+def test_the_exported_script_runs_outside_jupyter(script):
+    """It needs no page."""
+    done = subprocess.run([sys.executable, "n.py"], cwd=script, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert read(tmp_path / "outputs" / "gameplay_snow.mp4").shape[0] == 4
+    assert read(script / "outputs" / "gameplay_snow.mp4").shape[0] == 4
+    assert len(trainings(script, "snow")) == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.colab
+def test_the_exported_script_runs_in_several_processes(script):
+    """torchrun: both train, the first paints."""
+    shutil.rmtree(script / "outputs", ignore_errors=True)
+    for path in trainings(script, "snow"):
+        shutil.rmtree(path.parent)
+    command = "-m torch.distributed.run --standalone --nproc-per-node=2 n.py".split()
+    done = subprocess.run(
+        [sys.executable, *command], cwd=script, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert read(script / "outputs" / "gameplay_snow.mp4").shape[0] == 4
+    assert len(trainings(script, "snow")) == 1 and "Traceback" not in done.stderr
 
 
 def test_the_shipped_clip_is_what_the_readme_says():
     about = probe(ROOT / "data" / "gameplay.mp4")
-    assert (
-        "640x360" in about
-        and "30 fps" in about
-        and imageio_ffmpeg.count_frames_and_secs(str(ROOT / "data" / "gameplay.mp4"))[0] == 240
-    )
+    assert "640x360" in about and "30 fps" in about
+    clip = str(ROOT / "data" / "gameplay.mp4")
+    assert imageio_ffmpeg.count_frames_and_secs(clip)[0] == 239
 
 
 def test_committed_outputs_are_those_of_the_committed_code():
     notebook = json.loads(NOTEBOOK.read_text())
-    assert notebook["metadata"].get("outputs_of_code") == code_digest(notebook), "run `make publish`"
+    digest = notebook["metadata"].get("outputs_of_code")
+    assert digest == code_digest(notebook), "run `make publish`"
     assert NOTEBOOK.stat().st_size < LIMIT
-    assert any("image/jpeg" in o.get("data", {}) for c in notebook["cells"] for o in c.get("outputs", []))
-    shown = [o for c in notebook["cells"] for o in c.get("outputs", [])]
+    assert pictures(notebook)
+    shown = outputs(notebook)
     assert not any(o["output_type"] == "error" or o.get("name") == "stderr" for o in shown)
+    assert not any(WIDGET in o.get("data", {}) for o in shown)
+    assert sum(o.get("data", {}).get("text/plain") == [STUDIO] for o in shown) == 1

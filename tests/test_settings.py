@@ -1,0 +1,166 @@
+"""Settings: what empty ones mean, and one sentence for each that cannot work."""
+
+import ast
+
+import pytest
+from notebook import cells, settings, tags
+
+GIVEN = settings()
+SAMPLES = dict(preset="quick", vgg_weights="random")  # texts that are a choice; others are free
+TEXTS = {name for name, value in GIVEN.items() if isinstance(value, str)}
+SWITCHES = {name for name, value in GIVEN.items() if isinstance(value, bool)}
+NUMBERS = set(GIVEN) - TEXTS - SWITCHES
+
+
+def test_every_setting_is_checked(nb):
+    assert list(nb.SETTINGS) == list(GIVEN)
+    for name, kind in nb.SETTINGS.items():
+        expected = str if name in TEXTS else bool if name in SWITCHES else tuple
+        assert kind is expected or isinstance(kind, expected), name
+
+
+def test_empty_means_what_the_preset_says(nb):
+    assert nb.resolve_settings(GIVEN, False).preset == "demo"
+    demo = nb.resolve_settings(GIVEN | dict(preset="demo"), True)
+    assert demo.preset == "demo" and demo.image_size == 128
+    quick = nb.resolve_settings(GIVEN, True)
+    assert (quick.preset, quick.batch_size, quick.image_size) == ("quick", 8, 256)
+    assert quick.learning_rate == 1e-3 and quick.steps * quick.batch_size == 32_000
+    full = nb.resolve_settings(GIVEN | dict(preset="full"), False)
+    assert full.steps * full.batch_size == 320_000  # the blog's budget
+    for name, preset in nb.PRESETS.items():  # all that a preset says and nobody sets
+        resolved = vars(nb.resolve_settings(GIVEN | dict(preset=name), False))
+        assert resolved.keys() == GIVEN.keys() | preset.keys()
+        assert {key: resolved[key] for key in preset} == preset
+        assert not [key for key in resolved if resolved[key] == ""]
+    own = nb.resolve_settings(GIVEN | dict(steps=7, temporal_weight=0), False)
+    assert (own.steps, own.temporal_weight, own.batch_size) == (7, 0, demo.batch_size)
+    assert own.strength == 1.0 and own.keep_colors is False
+
+
+def test_what_is_set_wins_over_the_preset(nb):
+    given = {name: nb.SETTINGS[name][0] for name in NUMBERS}
+    given |= {name: SAMPLES.get(name, "mine") for name in TEXTS}
+    given |= {name: not GIVEN[name] for name in SWITCHES}
+    resolved = vars(nb.resolve_settings(given, False))
+    assert {name: resolved[name] for name in given} == given
+
+
+BAD = [
+    dict(preset="fast"),
+    dict(steps=-1),
+    dict(steps=0),
+    dict(batch_size=2.5),
+    dict(image_size="big"),
+    dict(image_size=16),
+    dict(strength=1.5),
+    dict(strength=-0.5),
+    dict(vgg_weights="vgg19"),
+    dict(use_drive="yes"),
+    dict(use_drive=None),
+    dict(style_image=3),
+    dict(style_weight=float("nan")),
+    dict(style_weight=float("inf")),
+    dict(tv_weight=-1),
+    dict(temporal_weight=True),
+    dict(stroke_size=0),
+    dict(clip_start=-1),
+    dict(clip_duration=0),
+    dict(compare_iterations=1.5),
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_what_cannot_work_is_one_sentence(nb, bad):
+    with pytest.raises(nb.Problem, match=next(iter(bad))) as problem:
+        nb.resolve_settings(GIVEN | bad, False)
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_value_of_a_wrong_kind_is_one_sentence(nb, name):
+    own = (10**400, "ten") if name in NUMBERS else (1.5, 2)
+    for wrong in ([], {}, b"", *own):
+        with pytest.raises(nb.Problem, match=f"{name}=") as problem:
+            nb.resolve_settings(GIVEN | {name: wrong}, False)
+        assert "\n" not in str(problem.value)
+
+
+def folder_of(nb, places, style, has_gpu=False, name="snow", **given):
+    """Where the notebook keeps the training of these settings: the lines of its own run cell."""
+    text = next(
+        cell["text"]
+        for cell in cells()
+        if "run" in tags(cell) and "training_folder(" in cell["text"]
+    )
+    chosen = nb.resolve_settings(GIVEN | given, has_gpu)
+    seen = vars(nb) | dict(chosen=chosen, places=places, style=style, style_name=name)
+    seen["vgg16"] = type("Judge", (), dict(weights=chosen.vgg_weights or "imagenet"))
+    body = ast.parse(text).body
+    (choice,) = (node for node in body if isinstance(node, ast.If) and node.orelse)
+    for line in [*body[: body.index(choice)], *choice.orelse]:
+        exec(compile(ast.Module([line], []), "<run-train>", "exec"), seen)
+        if "folder" in seen:
+            return seen["folder"]
+
+
+def test_a_training_lives_in_a_folder_of_what_defines_it(nb, places, style):
+    mine = folder_of(nb, places, style)
+    assert mine.parent == places.checkpoints
+    assert mine.name[:5] == "snow-" and len(mine.name) == 11
+    assert mine == folder_of(nb, places, style.clone())
+    assert mine == folder_of(nb, places, style.float())
+    painting = dict(strength=0.5, stroke_size=2.0, keep_colors=True, side_by_side=True)
+    others = dict(clip_start=3.0, video="b.mp4", use_drive=False, compare_iterations=5)
+    for unimportant in (dict(steps=7), painting, others):
+        assert mine == folder_of(nb, places, style, **unimportant)
+    other = style.clone()
+    other[0, 0, 0] ^= 1
+    folders = [mine, folder_of(nb, places, other), folder_of(nb, places, style, name="mosaic")]
+    training = dict(batch_size=2, image_size=64, style_weight=1.0, tv_weight=1.0)
+    training |= dict(temporal_weight=1.0, vgg_weights="random", dataset="val2017")
+    (places.home / "a.pth").write_bytes(b"")
+    training |= dict(start_from="a.pth")
+    for setting, value in training.items():
+        folders.append(folder_of(nb, places, style, **{setting: value}))
+    assert len(set(folders)) == len(folders)
+    assert folder_of(nb, places, style, has_gpu=True) not in folders  # another preset
+
+
+def test_the_folder_of_a_training_does_not_hang_on_where_things_lie(nb, places, style, tmp_path):
+    """Drive today, this machine tomorrow: the same name."""
+    mine = folder_of(nb, places, style)
+    (places.checkpoints / "start.pth").write_bytes(b"")
+    with_start = folder_of(nb, places, style)
+    moved = type(places)(**vars(places))
+    moved.home = tmp_path / "elsewhere"
+    moved.checkpoints = moved.home / "checkpoints"
+    moved.checkpoints.mkdir(parents=True)
+    (moved.checkpoints / "start.pth").write_bytes(b"")
+    assert folder_of(nb, moved, style).name == with_start.name
+    assert mine.parent == with_start.parent
+    (places.home / "a.pth").write_bytes(b"")
+    (moved.home / "a.pth").write_bytes(b"")
+    set_to = [folder_of(nb, p, style, start_from="a.pth").name for p in (places, moved)]
+    assert set_to[0] == set_to[1] != with_start.name
+
+
+def test_arguments_are_the_usual_ones_of_the_vgg16_where_none_is_set(nb, places, monkeypatch):
+    places.outputs.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(places.outputs)  # not where this project's own start.pth is
+    for weights, usual in nb.LOSS_WEIGHTS.items():
+        chosen = nb.resolve_settings(GIVEN | dict(batch_size=3), False)
+        arguments = nb.training_arguments(chosen, weights, places)
+        names = ("content_weight", "style_weight", "temporal_weight")
+        assert tuple(arguments[name] for name in names) == usual
+        assert arguments["batch_size"] == 3 and arguments["vgg_weights"] == weights
+        assert arguments["start_from"] is None
+    own = nb.resolve_settings(GIVEN | dict(style_weight=5.0, temporal_weight=0), False)
+    arguments = nb.training_arguments(own, "imagenet", places)
+    assert (arguments["style_weight"], arguments["temporal_weight"]) == (5.0, 0)
+    (places.checkpoints / "start.pth").write_bytes(b"a network")
+    arguments = nb.training_arguments(own, "imagenet", places)
+    assert arguments["start_from"] == places.checkpoints / "start.pth"
+    mine = nb.resolve_settings(GIVEN | dict(start_from="missing.pth"), False)
+    with pytest.raises(nb.Problem, match="missing.pth is not there"):
+        nb.training_arguments(mine, "imagenet", places)
