@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import itertools
 import pathlib
 import platform
 import sys
@@ -53,6 +54,18 @@ def bundled_photos(size: int) -> tuple[torch.Tensor, torch.Tensor]:
 def load_style(size: int, path: pathlib.Path = STYLE) -> torch.Tensor:
     """The style picture, uint8 (3, H, W), its short side `size` pixels."""
     return nb.pil_to_tensor(nb.resize(nb.load_image(path), [size]))
+
+
+@torch.no_grad()
+def warping_error(network: torch.nn.Module, photo: torch.Tensor, frames: int = 6) -> float:
+    """A 256 x 256 window glides over the photo, uint8 (3, H, W)."""
+    right, down, margin, side = 2, 1, 16, 256
+    begins = [(n * down, n * right) for n in range(frames)]
+    windows = [photo[:, y : y + side, x : x + side] for y, x in begins]
+    painted = [nb.paint_whole(network, window).float() for window in windows]
+    here, below, aside = (slice(margin + n, side - margin + n) for n in (0, down, right))
+    pairs = itertools.pairwise(painted)
+    return np.mean([float((b[:, here, here] - a[:, below, aside]).abs().mean()) for a, b in pairs])
 
 
 def scene(dice: np.random.Generator, size: tuple, cells: tuple, grain: float) -> PIL.Image.Image:

@@ -1,4 +1,5 @@
-"""The README's pictures, by checkpoints/snow.pth: data/hero.jpg and benchmarks/before_after.gif.
+"""The READMEs' pictures: data/hero.jpg and benchmarks/before_after.gif, by checkpoints/snow.pth;
+data/maps.jpg, the island in the styles of four maps; benchmarks/album.jpg, all ready-made styles.
 
     python benchmarks/pictures.py [--network checkpoints/snow.pth]
     python benchmarks/pictures.py --frames
@@ -47,6 +48,20 @@ def main() -> None:
         painting = nb.stylize_image(network, frame)
         places += [(frame, 0, y, 400, 225), (painting, 816, y, 400, 225)]
     paste(1216, 458, *places).save(ROOT / "data" / "hero.jpg", quality=88)
+
+    places, sheet = [(frames[216], 0, 0, 640, 360)], []
+    for n, name in enumerate(nb.ALBUM):
+        painter = nb.load_network(ROOT / "checkpoints" / f"{name}.pth").to(nb.DEVICE)
+        style = nb.load_image(STYLE.with_stem(name))
+        painting = nb.stylize_image(painter, frames[216])
+        x, y = n % 4 * 308, n // 4 * 350
+        sheet += [(style, x, y, 300, 169), (painting, x, y + 173, 300, 169)]
+        if name in nb.MAPS:
+            x, y = ((0, 364), (644, 364), (0, 728), (644, 728))[n]
+            places.append((painting, x, y, 640, 360))
+            places.append((style, 644 + n % 2 * 322, n // 2 * 182, 318, 178))
+    paste(1284, 1088, *places).save(ROOT / "data" / "maps.jpg", quality=85)
+    paste(1224, 692, *sheet).save(ROOT / "benchmarks" / "album.jpg", quality=85)
 
     pairs = []
     for frame in frames[36:132:6]:

@@ -1,60 +1,54 @@
-"""How checkpoints/snow.pth was made: the notebook's own train(), on the bundled game frames.
+"""How the ready-made styles of checkpoints/ were made: the notebook's own train().
 
-    python benchmarks/ready_made.py FOLDER [--steps 5200] [--style-weight 4e10]
-        [--temporal-weight 2000] [--learning-rate 1e-3] [--vgg-weights imagenet]
-        [--start-from checkpoints/start.pth] [--bfloat16]
+    python benchmarks/ready_made.py STYLE FOLDER [--photos FOLDER ...] [--steps 700]
+        [--style-weight 3e10] [--style-size 256] [--temporal-weight 1000] [--learning-rate 1.5e-3]
+        [--image-size 128] [--vgg-weights imagenet] [--start-from checkpoints/start.pth]
 
-FOLDER gets the checkpoints, and can be given again to go on; snow.pth (16-bit weights) is written
-there at the end. Every 11th frame is held out, for benchmarks/worth.py. --bfloat16: mixed precision
-on the CPU, where the notebook would compute in float32 (1.7 times as fast on processors that have
-avx512_bf16, slower on others).
+STYLE: a name in data/styles. FOLDER gets the checkpoints, and can be given again to go on;
+STYLE.pth (16-bit weights) is written there at the end. It learns on data/frames without every 11th
+(held out, for benchmarks/worth.py and album.py), whole and in quarters, and on the photos of other
+folders, less every 11th. The choices that made each file stand in checkpoints/README.md.
 """
 
 import pathlib
 
 import torch
-from common import FRAMES, START, load_style, nb, options
+from common import FRAMES, ROOT, START, load_style, nb, options
 
 
-def training_photos(size: int) -> torch.Tensor:
-    """Each frame but every 11th whole, and its quarters at twice the scale: (N, 3, size, size)."""
+def training_photos(size: int, folders: list[pathlib.Path]) -> torch.Tensor:
+    """Each frame but every 11th, whole and its quarters at twice the scale; the folders' photos."""
     whole, large = (nb.load_photos(FRAMES, scale * size) for scale in (1, 2))
     kept = torch.arange(len(whole)) % 11 != 0
     corners = [(y, x) for y in (0, size) for x in (0, size)]
     quarters = [large[kept][..., y : y + size, x : x + size] for y, x in corners]
-    return torch.cat([whole[kept], *quarters])
+    others = [nb.load_photos(folder, size) for folder in folders]
+    others = [photos[torch.arange(len(photos)) % 11 != 0] for photos in others]
+    return torch.cat([whole[kept], *quarters, *others])
 
 
 def main() -> None:
-    """Train, and write snow.pth."""
+    """Train, and write STYLE.pth."""
     parser = options(
-        __doc__, steps=5200, style_weight=4e10, temporal_weight=2000.0, learning_rate=1e-3,
-        vgg_weights="imagenet", start_from=START, bfloat16=False,
+        __doc__, steps=700, style_weight=3e10, temporal_weight=1000.0, learning_rate=1.5e-3,
+        image_size=128, vgg_weights="imagenet", start_from=START, style_size=256,
     )
+    parser.add_argument("--photos", type=pathlib.Path, nargs="*", default=[])
+    parser.add_argument("style")
     parser.add_argument("folder", type=pathlib.Path)
-    given = parser.parse_args()
-    if given.bfloat16:
-        nb.half_precision = lambda device, vgg_weights: torch.bfloat16
-    demo = nb.PRESETS["demo"]
-    size, batch = demo["image_size"], demo["batch_size"]
-    own = {name: value for name, value in vars(given).items() if name not in ("folder", "bfloat16")}
-    nb.train(
-        training_photos(size * 9 // 8), load_style(demo["style_size"]), given.folder,
-        batch_size=batch, image_size=size, **own,
-    )
-    final = nb.load_checkpoint(given.folder / "final.pth")
-    before = nb.load_checkpoint(given.start_from)
-    final["network"] = {name: value.half() for name, value in final["network"].items()}
-    final["seconds"] += before.get("seconds", 0.0)  # the earlier runs belong to what it has cost
-    origin = f"{given.start_from.name} ({before.get('made_by', 'redraws photos')})"
-    final["made_by"] = (
-        f"benchmarks/ready_made.py: {given.steps} steps of {batch} photos at {size} pixels, "
-        f"{given.vgg_weights} VGG16 weights, style_weight {given.style_weight:g}, temporal_weight "
-        f"{given.temporal_weight:g}{', bfloat16' * given.bfloat16}, learning rate "
-        f"{given.learning_rate:g}, data/frames without every 11th, from {origin}"
-    )
-    final["settings"]["start_from"] = given.start_from.name
-    nb.save_checkpoint(given.folder / "snow.pth", **final)
+    given = vars(parser.parse_args())
+    name, folder, photos = (given.pop(key) for key in ("style", "folder", "photos"))
+    style = load_style(given.pop("style_size"), ROOT / "data" / "styles" / f"{name}.jpg")
+    photos = training_photos(given["image_size"] * 9 // 8, photos)
+    nb.train(photos, style, folder, batch_size=4, **given)
+    final = nb.load_checkpoint(folder / "final.pth")
+    before = nb.load_checkpoint(given["start_from"])
+    final["network"] = {key: value.half() for key, value in final["network"].items()}
+    final["seconds"] += before.get("seconds", 0.0)  # the start belongs to what it has cost
+    what = ", ".join(f"{key} {value}" for key, value in given.items() if key != "start_from")
+    final["made_by"] = f"benchmarks/ready_made.py {name}: {what}, from {given['start_from'].name}"
+    final["settings"]["start_from"] = given["start_from"].name
+    nb.save_checkpoint(folder / f"{name}.pth", **final)
 
 
 if __name__ == "__main__":

@@ -25,20 +25,18 @@ import time
 import numpy as np
 import PIL.Image
 import torch
-from common import CLIP, SNOW, START, bundled_photos, held_out, load_style, nb, options
+from common import (
+    CLIP,
+    SNOW,
+    START,
+    bundled_photos,
+    held_out,
+    load_style,
+    nb,
+    options,
+    warping_error,
+)
 from matplotlib.figure import Figure
-
-
-@torch.no_grad()
-def warping_error(network: torch.nn.Module, photo: torch.Tensor, frames: int = 6) -> float:
-    """A 256 x 256 window glides over the photo, uint8 (3, H, W)."""
-    right, down, margin, side = 2, 1, 16, 256
-    begins = [(n * down, n * right) for n in range(frames)]
-    windows = [photo[:, y : y + side, x : x + side] for y, x in begins]
-    painted = [nb.paint_whole(network, window).float() for window in windows]
-    here, below, aside = (slice(margin + n, side - margin + n) for n in (0, down, right))
-    pairs = itertools.pairwise(painted)
-    return np.mean([float((b[:, here, here] - a[:, below, aside]).abs().mean()) for a, b in pairs])
 
 
 def training(given) -> None:

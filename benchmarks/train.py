@@ -70,7 +70,8 @@ class Ours:
 
     def __init__(self, style: torch.Tensor, batch: int, size: int):
         self.half = nb.half_precision(nb.DEVICE, "random")
-        self.training, self.stop = new_training(self.half), types.SimpleNamespace(pressed=False)
+        self.training = new_training(self.half)
+        self.stop = types.SimpleNamespace(pressed=False, heard=False)
         vgg = nb.VGG16Features("random").to(nb.DEVICE, memory_format=torch.channels_last)
         self.loss = nb.PerceptualLoss(vgg, style.to(nb.DEVICE))
         self.settings = dict(

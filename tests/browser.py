@@ -12,7 +12,7 @@ import time
 import urllib.request
 
 from helpers import picture
-from notebook import NOTEBOOK, with_settings
+from notebook import NOTEBOOK, ROOT, with_settings
 from playwright.sync_api import sync_playwright
 from test_notebook import SMALL, copy_project
 
@@ -114,9 +114,12 @@ def try_studio(page, folder: pathlib.Path, handle: str) -> None:
     changes(lambda: area.locator("input[type=checkbox]").click())  # keep_colors
     menu = area.locator("select")
     styles = menu.locator("option").all_inner_texts()
-    assert len(styles) == 2 and styles[0] == "snow" and styles[1].startswith("snow-")
-    changes(lambda: menu.select_option(styles[1]))
-    assert (folder / "outputs" / f"studio_{styles[1]}_studio.jpg").exists()
+    ready_made = {path.stem for path in (ROOT / "checkpoints").glob("*.pth")} - {"start"}
+    assert styles[0] == "snow" and {*styles[:-1]} == ready_made and len(styles) == 9
+    assert styles[-1].startswith("snow-")
+    for style in (styles[-1], "great_wave"):
+        changes(lambda style=style: menu.select_option(style))
+        assert (folder / "outputs" / f"studio_{style}_studio.jpg").exists()
     menu.select_option("snow")
     picture(80, 60, 3).save(folder / "mine.png")
 

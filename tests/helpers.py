@@ -2,6 +2,7 @@
 
 import io
 import re
+import signal
 import subprocess
 from fractions import Fraction
 
@@ -104,7 +105,8 @@ def duration(path) -> float:
 
 def read(path) -> np.ndarray:
     """A clip's frames, uint8 (N, H, W, 3)."""
-    frames = imageio_ffmpeg.read_frames(str(path))
+    exact = ["-sws_flags", "bicubic+accurate_rnd+full_chroma_int"]
+    frames = imageio_ffmpeg.read_frames(str(path), output_params=exact)
     width, height = next(frames)["size"]
     return np.stack([np.frombuffer(f, np.uint8).reshape(height, width, 3) for f in frames])
 
@@ -117,6 +119,16 @@ def edges(pictures: torch.Tensor) -> torch.Tensor:
     steps = (corner - grey[..., :-1, 1:]).abs() + (corner - grey[..., 1:, :-1]).abs()
     maps = torch.nn.functional.avg_pool2d(steps, 4).log1p().flatten(1)
     return maps - maps.mean(1, keepdim=True)
+
+
+def press_at(number):
+    """An on_step that presses the stop button after step `number`."""
+
+    def on_step(step, losses):
+        if step == number:
+            signal.raise_signal(signal.SIGINT)
+
+    return on_step
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:

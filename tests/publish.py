@@ -19,7 +19,7 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat.v4.rwbase import split_lines
 
 LIMIT = 2_000_000  # bytes of the notebook with its outputs
-LARGE = 60_000  # bytes of a picture from which it is compressed further
+LARGE = 45_000  # bytes of a picture from which it is compressed further
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STUDIO = "The upload button and the sliders are alive in Colab and Jupyter: run this cell there."
 

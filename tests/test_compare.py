@@ -87,7 +87,8 @@ def test_the_network_is_judged_by_the_loss_it_was_trained_on(nb, style, tmp_path
             path, network=network.state_dict(), settings=settings, decoder_relu=True, seconds=5.0
         )
     names = nb.__dict__ | dict(
-        chosen=types.SimpleNamespace(preset="demo", paint_with="", steps=1, content_image=""),
+        chosen=types.SimpleNamespace(preset="demo", paint_with="", steps=1, content_image="",
+                                     compare_iterations=3),
         places=types.SimpleNamespace(checkpoints=tmp_path), ready=tmp_path / "snow.pth",
         network=network, network_file=tmp_path / "final.pth", folder=tmp_path, arguments=of_mine,
         made=dict(settings=of_mine), style=style, style_name="snow", content_name="photo",
@@ -131,8 +132,8 @@ def test_methods_are_compared_at_equal_loss(nb, vgg, content, other, monkeypatch
         loss_of = nb.PerceptualLoss(vgg, other, 1e3)
         loss = float(loss_of(painting, content[None].float()).total)
     assert found.loss == pytest.approx(loss, rel=1e-4)  # the network's, by the same judge
-    assert [*found.curves] == ["from noise", "from the photo"]
-    noise, photo = found.curves.values()
+    assert [*found.curves] == ["from the photo", "from noise"]
+    photo, noise = found.curves.values()
     assert len(noise) == len(photo) == 12
     assert [*found.pictures][:2] == ["photo", "one pass"] and len(found.pictures) == 4
     said = capsys.readouterr().out

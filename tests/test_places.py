@@ -19,7 +19,7 @@ def standin_drive(monkeypatch, mount):
         monkeypatch.setitem(sys.modules, name, module)
 
 
-def refused(place):
+def refused(place, **more):
     raise ValueError("mount failed: credential propagation was unsuccessful")
 
 
@@ -42,7 +42,7 @@ def test_a_drive_that_cannot_be_used_is_one_sentence_and_work_goes_on(
     nb, tmp_path, monkeypatch, capsys, content, trouble
 ):
     monkeypatch.chdir(tmp_path)
-    standin_drive(monkeypatch, refused if trouble == "refused" else lambda place: None)
+    standin_drive(monkeypatch, refused if trouble == "refused" else lambda place, **more: None)
     mkdir, write = pathlib.Path.mkdir, pathlib.Path.write_text
     message = (30, "Read-only file system") if trouble == "read-only" else (28, "No space left")
 
@@ -68,9 +68,9 @@ def test_a_drive_that_cannot_be_used_is_one_sentence_and_work_goes_on(
 def test_the_drive_is_mounted_and_worked_in(nb, tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     calls = []
-    standin_drive(monkeypatch, calls.append)
+    standin_drive(monkeypatch, lambda place, **more: calls.append((place, more)))
     places = nb.connect_drive(True, "https://example.org/raw/")
-    assert calls == ["/content/gdrive"]
+    assert calls == [("/content/gdrive", dict(force_remount=False))]
     assert places.home == content / "gdrive" / "My Drive" / "Colab_Notebooks"
     assert places.repository == "https://example.org/raw"
     for name in ("data", "checkpoints", "outputs"):
@@ -274,7 +274,7 @@ def test_a_broken_transfer_from_the_repository_is_resumed(nb, places, published)
     published.plan["/raw/checkpoints/start.pth"] = ["drop", "503"]
     assert nb.find(places, "checkpoints/start.pth").read_bytes() == NETWORK
     half = f"bytes={len(NETWORK) // 2}-"
-    assert [asked for _, asked in published.asked] == [None, half, half]
+    assert [asked for _, asked in published.asked] == ["bytes=0-", half, half]
     assert left(places) == {"checkpoints/start.pth"}
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from helpers import edges, same
+from helpers import edges, press_at, same
 from notebook import ROOT
 from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
@@ -27,16 +27,6 @@ def one_judge(nb):
 
 def names(folder) -> list:
     return sorted(p.name for p in folder.iterdir())
-
-
-def press_at(number):
-    """An on_step that presses the stop button after step `number`."""
-
-    def on_step(step, losses):
-        if step == number:
-            signal.raise_signal(signal.SIGINT)
-
-    return on_step
 
 
 def test_learns_the_style_and_keeps_the_content(nb, tmp_path):
@@ -145,6 +135,7 @@ import sys, torch
 sys.path.insert(0, {tests!r})
 from notebook import load_definitions
 nb = load_definitions()
+nb.half_precision = lambda device, vgg_weights="imagenet": None
 torch.set_num_threads(2)
 photos, style = torch.load({data!r})
 drawn = nb.draw_batch
@@ -493,6 +484,7 @@ import os, signal, sys, torch
 sys.path.insert(0, {tests!r})
 from notebook import load_definitions
 nb = load_definitions()
+nb.half_precision = lambda device, vgg_weights="imagenet": None
 torch.set_num_threads(1)
 photos, style = torch.load({data!r})
 def press(step, losses):

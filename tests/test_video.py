@@ -427,11 +427,13 @@ def test_stopped_or_killed_while_painting(nb, tmp_path, how):
     said = process.communicate(timeout=60)[0]
     if how == signal.SIGINT:
         assert process.returncode == 0
+        assert target.read_bytes() == b"an earlier result"
+        target = tmp_path / "out.stopped.mp4"
         frames = read(target)
         assert 5 < len(frames) < 590 and "Audio: aac" in probe(target)
         assert f"holds the first {len(frames)} frames" in said
         assert abs(duration(target) - len(frames) / 30) < 0.3
-        assert names(tmp_path) == ["in.mp4", "out.mp4"]
+        assert names(tmp_path) == ["in.mp4", "out.mp4", "out.stopped.mp4"]
     else:
         assert target.read_bytes() == b"an earlier result"
         time.sleep(1)  # ffmpeg notices that its parent is gone
@@ -445,12 +447,12 @@ def test_a_folder_of_clips(nb, tmp_path, capsys):
     make_clip(tmp_path / "in" / "a.mkv", rate="5", size="32x32")
     (tmp_path / "in" / "broken.mp4").write_text("no clip")
     (tmp_path / "in" / "notes.txt").write_text("no clip")
-    done = nb.stylize_clips(Tinted(), tmp_path / "in", tmp_path / "out", max_frames=2)
+    done = nb.stylize_folder(Tinted(), tmp_path / "in", tmp_path / "out", max_frames=2)
     assert [p.name for p in done] == ["a.mp4", "a_mp4.mp4", "b.mp4", "c.mp4"]
     assert read(done[0]).shape[1:3] == (32, 32) and read(done[1]).shape[1:3] == (48, 64)
     assert "broken.mp4" in capsys.readouterr().out
     stamps = [p.stat().st_mtime_ns for p in done]
-    assert nb.stylize_clips(Tinted(), tmp_path / "in", tmp_path / "out") == done
+    assert nb.stylize_folder(Tinted(), tmp_path / "in", tmp_path / "out") == done
     assert stamps == [p.stat().st_mtime_ns for p in done]
 
 
@@ -464,7 +466,7 @@ def test_stopping_a_folder_of_clips_stops_them_all(nb, tmp_path):
             signal.raise_signal(signal.SIGINT)
             return super().forward(x)
 
-    done = nb.stylize_clips(Pressed(), tmp_path / "in", tmp_path / "out")
+    done = nb.stylize_folder(Pressed(), tmp_path / "in", tmp_path / "out")
     assert [p.name for p in done] == ["a.stopped.mp4"] and len(read(done[0])) < 30
     assert names(tmp_path / "out") == ["a.stopped.mp4"]
 
