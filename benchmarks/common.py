@@ -51,6 +51,12 @@ def bundled_photos(size: int) -> tuple[torch.Tensor, torch.Tensor]:
     return photos[~chosen], photos[chosen]
 
 
+def others_photos(folders: list[pathlib.Path], size: int) -> list[torch.Tensor]:
+    """Each folder's photos, less every 11th, which is held out: uint8 (N, 3, size, size)."""
+    sets = [nb.load_photos(folder, size) for folder in folders]
+    return [photos[torch.arange(len(photos)) % 11 != 0] for photos in sets]
+
+
 def load_style(size: int, path: pathlib.Path = STYLE) -> torch.Tensor:
     """The style picture, uint8 (3, H, W), its short side `size` pixels."""
     return nb.pil_to_tensor(nb.resize(nb.load_image(path), [size]))

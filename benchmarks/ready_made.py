@@ -13,7 +13,7 @@ folders, less every 11th. The choices that made each file stand in checkpoints/R
 import pathlib
 
 import torch
-from common import FRAMES, ROOT, START, load_style, nb, options
+from common import FRAMES, ROOT, START, load_style, nb, options, others_photos
 
 
 def training_photos(size: int, folders: list[pathlib.Path]) -> torch.Tensor:
@@ -22,9 +22,7 @@ def training_photos(size: int, folders: list[pathlib.Path]) -> torch.Tensor:
     kept = torch.arange(len(whole)) % 11 != 0
     corners = [(y, x) for y in (0, size) for x in (0, size)]
     quarters = [large[kept][..., y : y + size, x : x + size] for y, x in corners]
-    others = [nb.load_photos(folder, size) for folder in folders]
-    others = [photos[torch.arange(len(photos)) % 11 != 0] for photos in others]
-    return torch.cat([whole[kept], *quarters, *others])
+    return torch.cat([whole[kept], *quarters, *others_photos(folders, size)])
 
 
 def main() -> None:

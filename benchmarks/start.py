@@ -21,7 +21,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import torch
-from common import ROOT, SNOW, bundled_photos, nb, options
+from common import ROOT, SNOW, bundled_photos, nb, options, others_photos
 
 SIZE, EACH = 128, 2  # pixels; photos of each of the two kinds in a batch
 
@@ -81,8 +81,7 @@ def main() -> None:
     loudness = [sum(float(gram.square().mean()) for gram in loss.grams) for loss in styles]
     styles = [s for s, loud in zip(styles, loudness) if loud < 8 * np.median(loudness)]
     frames, size = bundled_photos(SIZE * 9 // 8)[0], SIZE * 9 // 8
-    others = [nb.load_photos(folder, size) for folder in given.photos]
-    others = [photos[torch.arange(len(photos)) % 11 != 0] for photos in others]
+    others = others_photos(given.photos, size)
     sources = [frames, torch.cat(others) if others else frames]
     network = nb.load_network(given.start_from).train()
     weights = list(network.parameters())
