@@ -2,7 +2,8 @@
 
     python benchmarks/ready_made.py STYLE FOLDER [--photos FOLDER ...] [--steps 700]
         [--style-weight 3e10] [--style-size 256] [--temporal-weight 1000] [--learning-rate 1.5e-3]
-        [--image-size 128] [--vgg-weights imagenet] [--start-from checkpoints/start.pth]
+        [--image-size 128] [--batch-size 4] [--vgg-weights imagenet]
+        [--start-from checkpoints/start.pth]
 
 STYLE: a name in data/styles. FOLDER gets the checkpoints, and can be given again to go on;
 STYLE.pth (16-bit weights) is written there at the end. It learns on data/frames without every 11th
@@ -29,7 +30,7 @@ def main() -> None:
     """Train, and write STYLE.pth."""
     parser = options(
         __doc__, steps=700, style_weight=3e10, temporal_weight=1000.0, learning_rate=1.5e-3,
-        image_size=128, vgg_weights="imagenet", start_from=START, style_size=256,
+        image_size=128, batch_size=4, vgg_weights="imagenet", start_from=START, style_size=256,
     )
     parser.add_argument("--photos", type=pathlib.Path, nargs="*", default=[])
     parser.add_argument("style")
@@ -38,7 +39,7 @@ def main() -> None:
     name, folder, photos = (given.pop(key) for key in ("style", "folder", "photos"))
     style = load_style(given.pop("style_size"), ROOT / "data" / "styles" / f"{name}.jpg")
     photos = training_photos(given["image_size"] * 9 // 8, photos)
-    nb.train(photos, style, folder, batch_size=4, **given)
+    nb.train(photos, style, folder, **given)
     final = nb.load_checkpoint(folder / "final.pth")
     before = nb.load_checkpoint(given["start_from"])
     final["network"] = {key: value.half() for key, value in final["network"].items()}

@@ -2,12 +2,16 @@
 
     python benchmarks/start.py FILE [--styles FOLDER ...] [--photos FOLDER ...]
         [--without great_wave forest] [--start-from FILE] [--joint 1500] [--rounds 200] [--inner 8]
-        [--learning-rate 1.5e-3] [--share 0.5] [--bfloat16]
+        [--learning-rate 1.5e-3] [--share 0.5] [--shrink 3] [--bfloat16]
 
 First it learns all styles at once, another one in each step (`--joint` steps). Then come `--rounds`
 of Reptile (Nichol et al. 2018): learn one style for `--inner` steps, and move the start a `--share`
 of the way there; the share falls to a fifth over the last third. Each style's loss is divided by
-what it was lately, so that no loud style drowns the others. Each picture of the folders gives ten
+what it was lately, so that no loud style drowns the others. At the end the kernels that instance
+normalization follows are divided by `--shrink`. The network paints as before, since the
+normalization takes their scale out again; but Adam's steps, whose size does not hang on it, turn
+them that much further: they had grown to three times their first size, and learned slowly. Each
+picture of the folders gives ten
 styles (five scales, whole and a part, some with colours exchanged or inverted), and sixteen are
 synthetic textures; those with eight times the usual Gram matrix are left out. Photos: half of each
 batch from data/frames without every 11th, half from the other folders, less every 11th.
@@ -60,11 +64,19 @@ def variants(path: pathlib.Path, dice: np.random.Generator):
             yield PIL.ImageOps.invert(shown) if dice.random() < 0.15 else shown
 
 
+@torch.no_grad()
+def shrink(network: torch.nn.Module, times: float) -> None:
+    """Divide the convolutions whose scale instance normalization takes out: all but the last."""
+    for name, weight in network.named_parameters():
+        if ".conv2d." in name and not name.startswith("deconv3"):
+            weight /= times
+
+
 def main() -> None:
     """Train, and write FILE."""
     parser = options(
-        __doc__, joint=1500, rounds=200, inner=8, learning_rate=1.5e-3, share=0.5, bfloat16=False,
-        start_from=SNOW, without=["great_wave", "forest"],
+        __doc__, joint=1500, rounds=200, inner=8, learning_rate=1.5e-3, share=0.5, shrink=3.0,
+        bfloat16=False, start_from=SNOW, without=["great_wave", "forest"],
     )
     parser.add_argument("--styles", type=pathlib.Path, nargs="+", default=[ROOT / "data/styles"])
     parser.add_argument("--photos", type=pathlib.Path, nargs="*", default=[])
@@ -126,8 +138,9 @@ def main() -> None:
     made_by = (
         f"benchmarks/start.py: {given.joint} joint steps and {given.rounds} rounds of "
         f"{given.inner} on {len(styles)} styles ({names}, textures), batch 4 at {SIZE} pixels, "
-        f"ImageNet's VGG16, from {given.start_from.name}"
+        f"ImageNet's VGG16, from {given.start_from.name}; kernels divided by {given.shrink:g}"
     )
+    shrink(network, given.shrink)
     state = {name: value.half() for name, value in network.state_dict().items()}
     nb.save_checkpoint(given.file, network=state, decoder_relu=True, made_by=made_by)
 

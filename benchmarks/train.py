@@ -1,13 +1,14 @@
 """Training speed, beside pytorch/examples' fast_neural_style in one process.
 
     python benchmarks/train.py --peer PATH/fast_neural_style [--size 256] [--batch 8] [--rounds 5]
-        [--epochs 3] [--photos 64]
+        [--epochs 3] [--photos 64] [--float32] [--profile]
 
 Step: content, style and backward pass for batches of the same photos, ours (the notebook's own
 loop, its drawing of crops included) and theirs in turn, with the same VGG16 weights (random numbers
 in both: the speed does not depend on them) and our steadiness term off, so that both compute the
 same loss. End to end: `epochs` passes over a folder of 640 x 480 JPEGs made here, from the files on
-disk. Medians, warm-up apart.
+disk. Medians, warm-up apart. --float32: ours too. --profile: after that, where the milliseconds of
+our step go, by torch.profiler.
 """
 
 import pathlib
@@ -101,11 +102,37 @@ def report(what: str, rates: dict) -> None:
     print(line, flush=True)
 
 
+PARTS = {  # what torch's operators belong to, by a part of their names
+    "convolutions": ("conv", "mkldnn_reorder"), "instance normalization": ("norm",),
+    "padding": ("pad",), "Gram products": ("bmm", "::mm"), "ReLU": ("relu", "threshold"),
+    "pooling": ("pool",), "Adam": ("adam", "addc", "lerp", "sqrt", "_foreach"),
+    "copies, changes of type": ("copy", "clone", "contiguous", "fill", "zero"),
+}  # fmt: skip
+
+
+def profile(step, count: int = 5) -> None:
+    """Print how much of our step each kind of operator takes."""
+    clock = f"self_{'cpu' if nb.DEVICE.type == 'cpu' else 'device'}_time_total"
+    with torch.profiler.profile() as found:
+        for _ in range(count):
+            step()
+    spent = dict.fromkeys([*PARTS, "everything else"], 0.0)
+    for event in found.key_averages():
+        kinds = [kind for kind, marks in PARTS.items() if any(m in event.key for m in marks)]
+        spent[kinds[0] if kinds else "everything else"] += getattr(event, clock) / 1000 / count
+    total = sum(spent.values())
+    for kind, milliseconds in sorted(spent.items(), key=lambda pair: -pair[1]):
+        print(f"{kind:<26}{milliseconds:8.1f} ms {milliseconds / total:6.1%}")
+
+
 def main() -> None:
     """Measure, and print photos a second and the ratios."""
     given = options(
-        __doc__, peer=None, size=256, batch=8, rounds=5, epochs=3, photos=64
+        __doc__, peer=None, size=256, batch=8, rounds=5, epochs=3, photos=64, float32=False,
+        profile=False,
     ).parse_args()
+    if given.float32:
+        nb.half_precision = lambda *_: None
     dice = np.random.default_rng(0)
     style = torch.from_numpy(dice.integers(0, 256, (3, 256, 256), dtype=np.uint8))
     shape = (given.batch, 3, given.size, given.size)
@@ -134,6 +161,8 @@ def main() -> None:
             for name, runner in runners.items()
         }
     report("end to end", {name: given.epochs * given.photos / t for name, t in took.items()})
+    if given.profile:
+        profile(steps["ours"])
 
 
 if __name__ == "__main__":

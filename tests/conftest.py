@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import types
 
 import pytest
@@ -9,6 +10,9 @@ import torch
 from helpers import picture
 from notebook import load_definitions
 from torchvision.transforms.v2.functional import pil_to_tensor
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -145,6 +145,23 @@ def test_methods_are_compared_at_equal_loss(nb, vgg, content, other, monkeypatch
     assert found.saved == 2.0 * nb.worth(found.loss, noise) - 2.0
 
 
+@pytest.mark.parametrize(
+    "seconds, saved, said",
+    [(5956.0, [4.0, 7.7, 9.0], "(5,956 s where it ran) has paid for itself after 774 pictures"),
+     (10.0, [-0.1, -0.2, 9.0], "has not paid for itself"), (None, [4.0], "has not paid")],
+)  # fmt: skip
+def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, said):
+    """As often as the median of the seconds saved on a picture goes into the training's."""
+    found = iter(types.SimpleNamespace(saved=s, curves={}, loss=1.0, pictures={}) for s in saved)
+    run_cell("run-compare", nb.__dict__ | dict(
+        iterations=3, chosen=types.SimpleNamespace(image_size=48), compared=None, style=None,
+        views={str(n): picture(48, 48) for n in range(len(saved))}, vgg16=None, weights={},
+        made=dict(seconds=seconds), compare_methods=lambda *_: next(found),
+        loss_figure=lambda *_: None, show_pictures=lambda *_: None,
+    ))  # fmt: skip
+    assert said in capsys.readouterr().out
+
+
 def test_seconds_are_measured(nb, vgg):
     network = nb.TransformerNet().eval()
     for size in (32, 64):

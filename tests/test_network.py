@@ -150,3 +150,15 @@ def test_shared_statistics_give_the_whole_pictures_result(nb):
     tiled = nb.paint_tiles(network, picture, 64, statistics).int()
     assert (whole - tiled).abs().float().mean() < 0.1
     assert torch.equal(nb.paint(network, picture).int(), whole)  # the network is as it was
+
+
+def test_padding_stays_in_half_precision(nb):
+    """The layers that are swapped in give the plain layers' very numbers, from half the bytes."""
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 24, 32).bfloat16()
+    for plain in (nb.ConvLayer(3, 8), nb.ConvLayer(3, 8, 9), nb.ConvLayer(3, 8, stride=2)):
+        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+            wanted = plain(x)
+            assert torch.equal(nb.fold_upsampling(plain)(x), wanted)
+            for mode in ("reflect", "replicate"):
+                assert nb.pad(x, 2, mode).dtype == torch.bfloat16

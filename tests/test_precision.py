@@ -27,6 +27,11 @@ def test_the_precision_is_asked_of_pytorch(monkeypatch):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         assert nb.half_precision(CPU) is (torch.bfloat16 if native else None)
     assert nb.half_precision(torch.device("mps")) is None
+    monkeypatch.setattr(nb.platform, "machine", lambda: "arm64")  # a Mac, built without oneDNN
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", None)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert nb.half_precision(torch.device("mps")) is nb.half_precision(CPU) is None
     for capability, usual, caffe in (
         ((7, 5), torch.float16, None),
         ((8, 0), torch.bfloat16, torch.bfloat16),

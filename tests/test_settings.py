@@ -38,6 +38,14 @@ def test_empty_means_what_the_preset_says(nb):
     assert own.strength == 1.0 and own.keep_colors is False
 
 
+def test_who_only_paints_fetches_no_photo_set(nb):
+    """With paint_with, nothing is trained: the bundled frames do to look at, unless one asks."""
+    painting = nb.resolve_settings(GIVEN | dict(paint_with="great_wave"), True)
+    assert (painting.preset, painting.dataset, painting.limit) == ("quick", "bundled", 400)
+    own = nb.resolve_settings(GIVEN | dict(paint_with="great_wave", dataset="train2014"), True)
+    assert own.dataset == "train2014"
+
+
 def test_what_is_set_wins_over_the_preset(nb):
     given = {name: nb.SETTINGS[name][0] for name in NUMBERS}
     given |= {name: SAMPLES.get(name, "mine") for name in TEXTS}

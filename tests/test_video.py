@@ -12,7 +12,17 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from helpers import FFMPEG, Tinted, color_clip, duration, make_clip, picture, probe, read
+from helpers import (
+    FFMPEG,
+    Tinted,
+    color_clip,
+    duration,
+    make_clip,
+    picture,
+    probe,
+    read,
+    write_clip,
+)
 from notebook import ROOT
 from server import serve
 
@@ -504,6 +514,24 @@ def test_steady_spreads_a_sudden_change_of_colours(nb):
     assert jump[0] > 2 and jump[1] < 0.3 * jump[0]
     # and it begins and ends the same
     assert (calm[-1] - plain[-1]).abs().max() <= 1 and (calm[0] - plain[0]).abs().max() == 0
+
+
+def test_a_still_picture_is_painted_by_its_own_once_the_slide_is_over(nb, tmp_path, monkeypatch):
+    """A flash that stays: what remains of the statistics before it does not stay for ever."""
+    frames, seen = np.full((14, 48, 64, 3), 90, np.uint8), []
+    frames[2:, :16, :16] = 255
+    write_clip(tmp_path / "in.avi", frames, "10", extra=["-c:v", "ffv1", "-pix_fmt", "gbrp"])
+    real = nb.paint
+
+    def paint(*given, statistics=None, **more):
+        seen.append(statistics is not None)
+        return real(*given, statistics=statistics, **more)
+
+    monkeypatch.setattr(nb, "paint", paint)
+    network = nb.fresh_network(0).eval()
+    nb.stylize_video(network, tmp_path / "in.avi", tmp_path / "out.mp4")
+    # the first; the slide's, half a second long (and one of a rounding); once for all that follow
+    assert seen in ([False] + [True] * n + [False] for n in (5, 6))
 
 
 def test_steady_leaves_a_moving_camera_alone(nb):
