@@ -1,10 +1,12 @@
 """Frames a second of stylize_video, beside a plain loop, and beside decoding and encoding alone.
 
     python benchmarks/video.py [--clip FILE] [--network FILE] [--frames 60] [--rounds 2]
+        [--float32]
 
 The plain loop reads a frame, paints it in float32 by the plain layers and writes it, one after the
 other, as the peers' scripts do. "Codec alone" is stylize_video with a network that does nothing.
-All run in turn in one process; the best round of each counts.
+All run in turn in one process; the best round of each counts. --float32: as on a processor that
+does not compute in bfloat16.
 """
 
 import itertools
@@ -32,7 +34,10 @@ def plain_loop(network, clip: pathlib.Path, target: pathlib.Path, frames: int) -
 
 def main() -> None:
     """Measure and print."""
-    given = options(__doc__, clip=CLIP, network=START, frames=60, rounds=2).parse_args()
+    given = options(__doc__, clip=CLIP, network=START, frames=60, rounds=2, float32=False)
+    given = given.parse_args()
+    if given.float32:
+        nb.half_precision = lambda *_: None
     network, plain = nb.load_network(given.network).to(nb.DEVICE), nb.TransformerNet()
     plain.load_state_dict(network.state_dict())
     plain.eval().to(nb.DEVICE)
