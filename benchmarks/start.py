@@ -10,11 +10,12 @@ of the way there; the share falls to a fifth over the last third. Each style's l
 what it was lately, so that no loud style drowns the others. At the end the kernels that instance
 normalization follows are divided by `--shrink`. The network paints as before, since the
 normalization takes their scale out again; but Adam's steps, whose size does not hang on it, turn
-them that much further: they had grown to three times their first size, and learned slowly. Each
-picture of the folders gives ten
-styles (five scales, whole and a part, some with colours exchanged or inverted), and sixteen are
-synthetic textures; those with eight times the usual Gram matrix are left out. Photos: half of each
-batch from data/frames without every 11th, half from the other folders, less every 11th.
+them that much further: they had grown to three times their first size, and learned slowly.
+
+Each picture of the folders gives ten styles (five scales, whole and a part, some with colours
+exchanged or inverted), and sixteen are synthetic textures; those with eight times the usual Gram
+matrix are left out. Photos: half of each batch from data/frames without every 11th, half from the
+other folders, less every 11th.
 `--without`: styles held out, for benchmarks/near.py, which measures how near they are.
 """
 
