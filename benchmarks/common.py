@@ -57,6 +57,15 @@ def others_photos(folders: list[pathlib.Path], size: int) -> list[torch.Tensor]:
     return [photos[torch.arange(len(photos)) % 11 != 0] for photos in sets]
 
 
+def training_photos(size: int, folders: list[pathlib.Path]) -> torch.Tensor:
+    """Each frame but every 11th, whole and its quarters at twice the scale; the folders' photos."""
+    whole, large = (nb.load_photos(FRAMES, scale * size) for scale in (1, 2))
+    kept = torch.arange(len(whole)) % 11 != 0
+    corners = [(y, x) for y in (0, size) for x in (0, size)]
+    quarters = [large[kept][..., y : y + size, x : x + size] for y, x in corners]
+    return torch.cat([whole[kept], *quarters, *others_photos(folders, size)])
+
+
 def load_style(size: int, path: pathlib.Path = STYLE) -> torch.Tensor:
     """The style picture, uint8 (3, H, W), its short side `size` pixels."""
     return nb.pil_to_tensor(nb.resize(nb.load_image(path), [size]))
@@ -116,10 +125,10 @@ class Nothing(torch.nn.Module):
 def new_training(half: torch.dtype | None) -> types.SimpleNamespace:
     """What the notebook's training_steps drives: a new network with its optimizer, as in train."""
     device = nb.DEVICE
-    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-    network = nb.fold_upsampling(nb.fresh_network(0)).to(device, memory_format=layout)
+    network = nb.fold_upsampling(nb.fresh_network(0)).to(device)
     scaler = torch.amp.GradScaler(device.type, init_scale=256.0, enabled=half == torch.float16)
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    fused = device.type == "cuda"
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=fused)
     return types.SimpleNamespace(network=network, optimizer=optimizer, scaler=scaler, done=0)
 
 

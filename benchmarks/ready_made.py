@@ -13,17 +13,7 @@ folders, less every 11th. The choices that made each file stand in checkpoints/R
 
 import pathlib
 
-import torch
-from common import FRAMES, ROOT, START, load_style, nb, options, others_photos
-
-
-def training_photos(size: int, folders: list[pathlib.Path]) -> torch.Tensor:
-    """Each frame but every 11th, whole and its quarters at twice the scale; the folders' photos."""
-    whole, large = (nb.load_photos(FRAMES, scale * size) for scale in (1, 2))
-    kept = torch.arange(len(whole)) % 11 != 0
-    corners = [(y, x) for y in (0, size) for x in (0, size)]
-    quarters = [large[kept][..., y : y + size, x : x + size] for y, x in corners]
-    return torch.cat([whole[kept], *quarters, *others_photos(folders, size)])
+from common import ROOT, START, load_style, nb, options, training_photos
 
 
 def main() -> None:

@@ -2,11 +2,12 @@
 
     python benchmarks/start.py FILE [--styles FOLDER ...] [--photos FOLDER ...]
         [--without great_wave forest] [--start-from FILE] [--joint 1500] [--rounds 200] [--inner 8]
-        [--learning-rate 1.5e-3] [--share 0.5] [--shrink 3] [--bfloat16]
+        [--learning-rate 1.5e-3] [--share 0.5] [--shrink 6] [--fresh]
 
 First it learns all styles at once, another one in each step (`--joint` steps). Then come `--rounds`
 of Reptile (Nichol et al. 2018): learn one style for `--inner` steps, and move the start a `--share`
-of the way there; the share falls to a fifth over the last third. Each style's loss is divided by
+of the way there; the share falls to a fifth over the last third. `--fresh`: each round begins with
+an Adam that knows nothing, as a reader's training does. Each style's loss is divided by
 what it was lately, so that no loud style drowns the others. At the end the kernels that instance
 normalization follows are divided by `--shrink`. The network paints as before, since the
 normalization takes their scale out again; but Adam's steps, whose size does not hang on it, turn
@@ -21,6 +22,7 @@ other folders, less every 11th.
 
 import math
 import pathlib
+import time
 
 import numpy as np
 import PIL.Image
@@ -76,51 +78,65 @@ def shrink(network: torch.nn.Module, times: float) -> None:
 def main() -> None:
     """Train, and write FILE."""
     parser = options(
-        __doc__, joint=1500, rounds=200, inner=8, learning_rate=1.5e-3, share=0.5, shrink=3.0,
-        bfloat16=False, start_from=SNOW, without=["great_wave", "forest"],
+        __doc__, joint=1500, rounds=200, inner=8, learning_rate=1.5e-3, share=0.5, shrink=6.0,
+        fresh=False, start_from=SNOW, without=["great_wave", "forest"],
     )
     parser.add_argument("--styles", type=pathlib.Path, nargs="+", default=[ROOT / "data/styles"])
     parser.add_argument("--photos", type=pathlib.Path, nargs="*", default=[])
     parser.add_argument("file", type=pathlib.Path)
-    given = parser.parse_args()
-    dice, half = np.random.default_rng(0), torch.bfloat16 if given.bfloat16 else None
-    vgg = nb.VGG16Features("imagenet").to(memory_format=torch.channels_last)
+    given, begin = parser.parse_args(), time.perf_counter()
+    dice, half = np.random.default_rng(0), nb.half_precision(nb.DEVICE)
+    vgg = nb.VGG16Features("imagenet").to(nb.DEVICE, memory_format=torch.channels_last)
     paths = sorted(path for folder in given.styles for path in folder.glob("*.jpg"))
     pictures = [*textures(dice)]
     for path in paths:
         if path.stem not in given.without:
             pictures += variants(path, dice)
-    styles = [nb.PerceptualLoss(vgg, nb.pil_to_tensor(picture)) for picture in pictures]
-    loudness = [sum(float(gram.square().mean()) for gram in loss.grams) for loss in styles]
-    styles = [s for s, loud in zip(styles, loudness) if loud < 8 * np.median(loudness)]
+    judges = [nb.PerceptualLoss(vgg, nb.pil_to_tensor(p).to(nb.DEVICE)) for p in pictures]
+    loudness = [sum(float(gram.square().mean()) for gram in judge.grams) for judge in judges]
+    loud = 8 * np.median(loudness)
+    styles = [judge.grams for judge, own in zip(judges, loudness) if own < loud]
+    loss_of = judges[0]  # its Gram matrices are exchanged, so that one recorded graph does for all
+    loss_of.grams = [gram.clone() for gram in loss_of.grams]
     frames, size = bundled_photos(SIZE * 9 // 8)[0], SIZE * 9 // 8
     others = others_photos(given.photos, size)
     sources = [frames, torch.cat(others) if others else frames]
-    network = nb.load_network(given.start_from).train()
+    sources = [photos.to(nb.DEVICE) for photos in sources]
+    network = nb.load_network(given.start_from).train().to(nb.DEVICE)
     weights = list(network.parameters())
-    optimizer, lately, order, done = torch.optim.Adam(weights), {}, [], 0
+    fused = nb.DEVICE.type == "cuda"
+    optimizer, lately, order, done = torch.optim.Adam(weights, fused=fused), {}, [], 0
 
-    def learn(number: int, steps: int) -> float:
+    @nb.Recorded
+    def step(content, scale, moved, grid):
+        optimizer.zero_grad()
+        with torch.autocast(nb.DEVICE.type, half, enabled=half is not None):
+            painted = network(content)
+            total = loss_of(painted, content).total
+            value = total.detach()
+            total = total + 350 * nb.stability_loss(painted[::4], network(moved), grid)
+        (total * scale).backward()
+        return value
+
+    def learn(number: int, steps: int) -> None:
         nonlocal done
-        loss_of = styles[number]
-        for _ in range(steps):
-            rate = given.learning_rate * min(1, (done + 1) / 50)
-            optimizer.param_groups[0]["lr"] = rate
+        for place, gram in zip(loss_of.grams, styles[number]):
+            place.copy_(gram)
+        if given.fresh and steps > 1:
+            optimizer.state.clear()
+        for turn in range(steps):
+            begun = turn if given.fresh and steps > 1 else done
+            optimizer.param_groups[0]["lr"] = given.learning_rate * min(1, (begun + 1) / 20)
             batches = [nb.draw_batch(s, done, EACH, SIZE, n) for n, s in enumerate(sources, 1)]
             content = torch.cat(batches)
-            with torch.autocast("cpu", half, enabled=half is not None):
-                painted = network(content)
-                total = loss_of(painted, content).total
-                value = total.item()
-                if done % 3 == 0:
-                    moved, grid = nb.move_camera(content, 0, done)
-                    total = total + 350 * nb.stability_loss(painted[::4], network(moved), grid)
-            optimizer.zero_grad()
-            (total * 1e6 / lately.setdefault(number, value)).backward()
+            if number not in lately:
+                with torch.no_grad():
+                    lately[number] = loss_of(network(content), content).total.item()
+            scale = torch.tensor(1e6 / lately[number], device=nb.DEVICE)
+            value = step(content, scale, *nb.move_camera(content, 0, done))
             optimizer.step()
             done += 1
-        lately[number] = (lately[number] + value) / 2
-        return value
+        lately[number] = (lately[number] + value.item()) / 2
 
     for turn in range(given.joint + given.rounds):
         order = order or dice.permutation(len(styles)).tolist()
@@ -143,7 +159,11 @@ def main() -> None:
     )
     shrink(network, given.shrink)
     state = {name: value.half() for name, value in network.state_dict().items()}
-    nb.save_checkpoint(given.file, network=state, decoder_relu=True, made_by=made_by)
+    before = nb.load_checkpoint(given.start_from).get("seconds", 0.0)
+    seconds = before + time.perf_counter() - begin
+    nb.save_checkpoint(
+        given.file, network=state, decoder_relu=True, made_by=made_by, seconds=seconds
+    )
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Peer:
 
     def step(self, x: torch.Tensor) -> None:
         """One update."""
+        torch.set_float32_matmul_precision("highest")  # PyTorch's usual; ours asks for "high"
         self.optimizer.zero_grad()
         y = self.utils.normalize_batch(self.network(x))
         x = self.utils.normalize_batch(x)
@@ -82,9 +83,13 @@ class Ours:
 
     def steps(self, photos: torch.Tensor):
         """The loop over these photos: next() is one update."""
-        return nb.training_steps(
+        loop = nb.training_steps(
             photos, self.training, self.loss, self.settings, self.half, self.stop
         )
+        while True:
+            if nb.DEVICE.type == "cuda":
+                torch.set_float32_matmul_precision("high")  # as train() does
+            yield next(loop)
 
     def end_to_end(self, folder: str, given) -> None:
         """Decode once, then train on crops."""

@@ -162,3 +162,11 @@ def test_padding_stays_in_half_precision(nb):
             assert torch.equal(nb.fold_upsampling(plain)(x), wanted)
             for mode in ("reflect", "replicate"):
                 assert nb.pad(x, 2, mode).dtype == torch.bfloat16
+
+
+def test_painting_first_and_training_later(nb):
+    """What a painting leaves behind in its inference mode must be good for gradients."""
+    network = nb.fold_upsampling(nb.fresh_network(0))
+    nb.paint_whole(network, torch.zeros(3, 32, 32, dtype=torch.uint8))
+    network(torch.rand(1, 3, 32, 32) * 255).mean().backward()
+    assert all(weight.grad is not None for weight in network.parameters())

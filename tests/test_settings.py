@@ -25,7 +25,8 @@ def test_empty_means_what_the_preset_says(nb):
     assert demo.preset == "demo" and demo.image_size == 128
     quick = nb.resolve_settings(GIVEN, True)
     assert (quick.preset, quick.batch_size, quick.image_size) == ("quick", 8, 256)
-    assert quick.learning_rate == 1e-3 and quick.steps * quick.batch_size == 32_000
+    assert quick.learning_rate == 1e-3 and quick.steps * quick.batch_size == 9_600
+    assert quick.steps_alone * quick.batch_size == 32_000  # without start.pth
     full = nb.resolve_settings(GIVEN | dict(preset="full"), False)
     assert full.steps * full.batch_size == 320_000  # the blog's budget
     for name, preset in nb.PRESETS.items():  # all that a preset says and nobody sets
@@ -35,6 +36,7 @@ def test_empty_means_what_the_preset_says(nb):
         assert not [key for key in resolved if resolved[key] == ""]
     own = nb.resolve_settings(GIVEN | dict(steps=7, temporal_weight=0), False)
     assert (own.steps, own.temporal_weight, own.batch_size) == (7, 0, demo.batch_size)
+    assert own.steps_alone == 7  # what is set holds with and without start.pth
     assert own.strength == 1.0 and own.keep_colors is False
 
 

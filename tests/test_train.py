@@ -281,6 +281,21 @@ def test_damaged_newest_checkpoint_is_named_and_passed_over(nb, photos, style, t
     assert nb.load_checkpoint(folder / "final.pth")["done"] == 5
 
 
+def test_a_state_saved_on_a_gpu_goes_on_without_one(nb, photos, style, tmp_path):
+    """The optimizer's choice of kernels is this machine's, not the file's."""
+    arguments, folder = SMALL | dict(checkpoint_every=1), tmp_path / "b"
+    unbroken = nb.train(photos, style, tmp_path / "a", steps=4, **arguments)
+    nb.train(photos, style, folder, steps=4, **arguments)
+    (folder / "step_0000004.pth").unlink()
+    state = nb.load_checkpoint(folder / "step_0000003.pth")
+    assert state["optimizer"]["param_groups"][0]["fused"] is False
+    state["optimizer"]["param_groups"][0]["fused"] = True  # as on CUDA
+    nb.save_checkpoint(folder / "step_0000003.pth", **state)
+    assert same(nb.train(photos, style, folder, steps=4, **arguments), unbroken)
+    last = nb.load_checkpoint(folder / "step_0000004.pth")
+    assert last["optimizer"]["param_groups"][0]["fused"] is False
+
+
 class Bomb:
     """A pickle of this runs a command when a careless program loads it."""
 

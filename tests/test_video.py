@@ -1,5 +1,6 @@
 """Clips through the network: size, rate, sound and colours kept; every source; every failure."""
 
+import gc
 import hashlib
 import signal
 import subprocess
@@ -555,3 +556,29 @@ def test_a_large_frame_is_painted_in_tiles(nb, monkeypatch):
     painted = nb.paint(network, frame)
     assert sizes == [223] and painted.shape == frame.shape
     assert (painted.float() - whole.float()).abs().mean() < 8
+
+
+def test_frames_read_ahead_come_in_order_with_their_errors_and_are_closed(nb):
+    """One frame is read while the one before is used; no more, and no reader is left behind."""
+    made, closed = [], []
+
+    def frames(count):
+        try:
+            for n in range(count):
+                made.append(n)
+                yield n
+            raise nb.Problem("the film is torn")
+        finally:
+            closed.append(True)
+
+    found = []
+    with pytest.raises(nb.Problem, match="torn"):
+        for frame in nb.ahead(frames(5)):
+            found.append(frame)
+            assert len(made) <= frame + 2
+    assert found == [0, 1, 2, 3, 4] and closed == [True]
+    read = nb.ahead(frames(100))
+    assert [next(read), next(read)] == [0, 1]
+    read.close()
+    gc.collect()
+    assert closed == [True, True] and len(made) <= 5 + 3
