@@ -1,6 +1,7 @@
 """Settings: what empty ones mean, and one sentence for each that cannot work."""
 
 import ast
+import pathlib
 
 import pytest
 from notebook import cells, settings, tags
@@ -107,6 +108,7 @@ def folder_of(nb, places, style, has_gpu=False, name="snow", **given):
     path = places.home / f"{name}.jpg"
     path.write_bytes(style.numpy().tobytes())
     seen = vars(nb) | dict(chosen=chosen, places=places, style_path=path)
+    seen["photo_source"] = pathlib.Path(f"{chosen.dataset}.zip")
     seen["vgg16"] = type("Judge", (), dict(weights=chosen.vgg_weights or "imagenet"))
     body = ast.parse(text).body
     (choice,) = (node for node in body if isinstance(node, ast.If) and node.orelse)
@@ -116,7 +118,8 @@ def folder_of(nb, places, style, has_gpu=False, name="snow", **given):
             return seen["folder"]
 
 
-def test_a_training_lives_in_a_folder_of_what_defines_it(nb, places, style):
+def test_a_training_lives_in_a_folder_of_what_defines_it(nb, places, style, monkeypatch):
+    monkeypatch.chdir(places.home)  # where there is no start.pth yet
     mine = folder_of(nb, places, style)
     assert mine.parent == places.checkpoints
     assert mine.name[:5] == "snow-" and len(mine.name) == 11
@@ -136,6 +139,8 @@ def test_a_training_lives_in_a_folder_of_what_defines_it(nb, places, style):
         folders.append(folder_of(nb, places, style, **{setting: value}))
     assert len(set(folders)) == len(folders)
     assert folder_of(nb, places, style, has_gpu=True) not in folders  # another preset
+    (places.checkpoints / "start.pth").write_bytes(b"")
+    assert folder_of(nb, places, style) not in folders  # another beginning
 
 
 def test_the_folder_of_a_training_does_not_hang_on_where_things_lie(nb, places, style, tmp_path):

@@ -358,6 +358,8 @@ def test_a_camera(nb, tmp_path, monkeypatch):
     path = nb.stylize_video(Tinted(), "<video0>", tmp_path / "out.mp4", max_frames=5)
     assert read(path).shape == (5, 24, 32, 3) and "15 fps" in probe(path)
     assert asked == [("<video0>", "ffmpeg")]
+    path = nb.stylize_video(Tinted(), "<video0>", tmp_path / "out.mp4", duration=0.4)
+    assert read(path).shape == (6, 24, 32, 3)
     with pytest.raises(nb.Problem, match="max_frames"):
         nb.stylize_video(Tinted(), "<video0>", tmp_path / "out.mp4")
 
@@ -497,19 +499,20 @@ def still_with_a_flash(count=40):
     return frames
 
 
-def painted_background(nb, network, frames, steady):
+def painted_background(nb, network, frames, steady, scale):
     painted = []
-    for frame, statistics in nb.steady_frames(network, iter(frames), 20, steady):
+    for frame, statistics in nb.steady_frames(network, iter(frames), 20, steady, scale):
         assert frame.dtype == torch.uint8 and frame.shape == (3, 96, 160)
-        whole = nb.paint(network, frame, statistics=statistics)
+        whole = nb.paint(network, frame, scale=scale, statistics=statistics)
         painted.append(whole[:, 50:, 80:].float())
     return torch.stack(painted)
 
 
-def test_steady_spreads_a_sudden_change_of_colours(nb):
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_steady_spreads_a_sudden_change_of_colours(nb, scale):
     network = nb.fresh_network(0).eval()
     plain, calm = (
-        painted_background(nb, network, still_with_a_flash(), steady) for steady in (0, 0.5)
+        painted_background(nb, network, still_with_a_flash(), steady, scale) for steady in (0, 0.5)
     )
     jump = [clip.diff(dim=0).abs().mean((1, 2, 3)).max() for clip in (plain, calm)]
     assert jump[0] > 2 and jump[1] < 0.3 * jump[0]
