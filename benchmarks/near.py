@@ -26,9 +26,8 @@ def main() -> None:
     parser.add_argument("files", type=pathlib.Path, nargs="+")
     given = parser.parse_args()
     size = given.image_size
-    photos, unseen = bundled_photos(size * 9 // 8)
-    if given.photos:
-        photos = training_photos(size * 9 // 8, given.photos)
+    frames, unseen = bundled_photos(size * 9 // 8)
+    photos = training_photos(size * 9 // 8, given.photos) if given.photos else frames
     unseen = unseen[:, :, size // 16 :, size // 16 :][:, :, :size, :size].float().to(nb.DEVICE)
     vgg = nb.VGG16Features(given.vgg_weights).to(nb.DEVICE)
     loss_weights = nb.LOSS_WEIGHTS[given.vgg_weights]

@@ -100,8 +100,8 @@ def main() -> None:
     loss_of.grams = [gram.clone() for gram in loss_of.grams]
     frames, size = bundled_photos(SIZE * 9 // 8)[0], SIZE * 9 // 8
     others = others_photos(given.photos, size)
-    sources = [frames, torch.cat(others) if others else frames]
-    sources = [photos.to(nb.DEVICE) for photos in sources]
+    both = frames, torch.cat(others) if others else frames
+    sources = [photos.to(nb.DEVICE) for photos in both]
     network = nb.load_network(given.start_from).train().to(nb.DEVICE)
     weights = list(network.parameters())
     fused = nb.DEVICE.type == "cuda"
@@ -122,10 +122,11 @@ def main() -> None:
         nonlocal done
         for place, gram in zip(loss_of.grams, styles[number]):
             place.copy_(gram)
-        if given.fresh and steps > 1:
+        fresh = given.fresh and steps > 1  # a round of Reptile, not a joint step
+        if fresh:
             optimizer.state.clear()
         for turn in range(steps):
-            begun = turn if given.fresh and steps > 1 else done
+            begun = turn if fresh else done
             optimizer.param_groups[0]["lr"] = given.learning_rate * min(1, (begun + 1) / 20)
             batches = [nb.draw_batch(s, done, EACH, SIZE, n) for n, s in enumerate(sources, 1)]
             content = torch.cat(batches)
