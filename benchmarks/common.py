@@ -126,7 +126,7 @@ def new_training(half: torch.dtype | None) -> types.SimpleNamespace:
     """What the notebook's training_steps drives: a new network with its optimizer, as in train."""
     device = nb.DEVICE
     network = nb.fold_upsampling(nb.fresh_network(0)).to(device)
-    scaler = torch.amp.GradScaler(device.type, init_scale=256.0, enabled=half == torch.float16)
+    scaler = torch.amp.GradScaler(device.type, init_scale=2**-6, enabled=half == torch.float16)
     fused = device.type == "cuda"
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=fused)
     return types.SimpleNamespace(network=network, optimizer=optimizer, scaler=scaler, done=0)

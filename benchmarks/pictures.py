@@ -1,5 +1,6 @@
 """The READMEs' pictures: data/hero.jpg and benchmarks/before_after.gif, by checkpoints/snow.pth;
-data/maps.jpg, the island in the styles of four maps; benchmarks/album.jpg, all ready-made styles.
+data/maps.jpg, the island in the styles of four maps; benchmarks/album.jpg, all ready-made styles;
+and the small picture at the notebook's beginning.
 
     python benchmarks/pictures.py [--network checkpoints/snow.pth]
     python benchmarks/pictures.py --frames
@@ -8,7 +9,10 @@ data/maps.jpg, the island in the styles of four maps; benchmarks/album.jpg, all 
 `repository` when it has no folder beside it. The same frames give the same bytes.
 """
 
+import base64
+import io
 import itertools
+import re
 import zipfile
 
 import numpy as np
@@ -34,6 +38,15 @@ def write_frames() -> None:
             archive.writestr(entry, path.read_bytes())
 
 
+def put_first(picture: PIL.Image.Image) -> None:
+    """Into the notebook's first section, as data: who uploads the notebook alone has no files."""
+    data, notebook = io.BytesIO(), ROOT / "fast_style_transfer.ipynb"
+    picture.save(data, "JPEG", quality=75, optimize=True)
+    address = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    page = re.sub(r"data:image/jpeg;base64,[\w+/=]+", address, notebook.read_text(), count=1)
+    notebook.write_text(page)
+
+
 def main() -> None:
     """Paint and write."""
     given = options(__doc__, network=SNOW, frames=False).parse_args()
@@ -48,6 +61,8 @@ def main() -> None:
         painting = nb.stylize_image(network, frame)
         places += [(frame, 0, y, 400, 225), (painting, 816, y, 400, 225)]
     paste(1216, 458, *places).save(ROOT / "data" / "hero.jpg", quality=88)
+    three = frames[216], nb.load_image(STYLE), painting
+    put_first(paste(776, 144, *((one, 260 * n, 0, 256, 144) for n, one in enumerate(three))))
 
     places, sheet = [(frames[216], 0, 0, 640, 360)], []
     for n, name in enumerate(nb.ALBUM):
@@ -72,7 +87,8 @@ def main() -> None:
     first, *rest = [pair.quantize(palette=palette, dither=dither) for pair in pairs]
     target = ROOT / "benchmarks" / "before_after.gif"
     first.save(target, save_all=True, append_images=rest, duration=200, loop=0, optimize=True)
-    print(f"data/hero.jpg, and benchmarks/{target.name}: {target.stat().st_size / 1e6:.2f} MB")
+    size = target.stat().st_size / 1e6
+    print(f"data/hero.jpg, the notebook's, and benchmarks/{target.name}: {size:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def try_studio(page, folder: pathlib.Path, handle: str) -> None:
     menu = area.locator("select")
     styles = menu.locator("option").all_inner_texts()
     ready_made = {path.stem for path in (ROOT / "checkpoints").glob("*.pth")} - {"start"}
-    assert styles[0] == "snow" and {*styles[:-1]} == ready_made and len(styles) == 9
+    assert styles[0] == "yours" and {*styles[1:-1]} == ready_made and len(styles) == 10
     assert styles[-1].startswith("snow-")
     for style in (styles[-1], "great_wave"):
         changes(lambda style=style: menu.select_option(style))

@@ -249,9 +249,9 @@ def test_local_run_shows_pictures_and_no_noise(local_run):
     assert [o for o in outputs(executed, "stream") if o["name"] == "stderr"] == []
     text = printed(executed)
     assert "1,679,235" in text and "Warning" not in text and "GPU" in text
-    # the ready-made network was trained with ImageNet's weights, this run has random ones
-    assert re.search("VGG16.* compared", text) and "iterations from noise" in text
-    assert re.search(r"has paid for itself after [\d,]+ pictures|has not paid for itself", text)
+    assert "iterations from noise" in text
+    assert re.search(r"paid for itself after about [\d,]+ such|has not paid for itself", text)
+    assert len(re.findall(r"Unsteadiness of (your network|snow): [\d.]+ of 255", text)) == 2
     assert re.search(r"begun from .*start\.pth", text)
 
 
@@ -388,7 +388,6 @@ def test_in_colab_with_a_repository(tmp_path, colab, monkeypatch):
     said = printed(executed)
     assert len(trainings(colab.drive, "snow")) == 1 and "4 photos" in said
     assert re.search(r"begun from .*start\.pth", said)
-    assert f"Painting with {colab.drive / 'checkpoints' / 'snow.pth'}" in said
     assert read(colab.drive / "outputs" / "gameplay_snow.mp4").shape == (6, 48, 64, 3)
     assert (colab.drive / "outputs" / "gameplay_snow.jpg").exists()
     for name in ("data/gameplay.mp4", "data/styles/snow.jpg", "checkpoints/snow.pth"):

@@ -190,6 +190,10 @@ def test_the_style(nb, places, monkeypatch, capsys):
     (places.home / "mine.png").write_bytes(b"mine")
     mine = nb.resolve_settings(given | dict(style_image="mine.png"), False)
     assert nb.find_style(mine, places).resolve() == places.home / "mine.png"
+    (places.home / "data/styles/city.jpg").write_bytes(b"city")
+    for painter in ("city", "checkpoints/city.pth"):  # it paints in this style
+        chosen = nb.resolve_settings(given | dict(paint_with=painter), False)
+        assert nb.find_style(chosen, places).resolve() == places.home / "data/styles/city.jpg"
     other = nb.resolve_settings(given | dict(style_image="other.png"), False)
     with pytest.raises(nb.Problem, match="other.png"):  # a wrong path is never replaced
         nb.find_style(other, places)

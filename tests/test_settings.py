@@ -97,7 +97,7 @@ def test_a_value_of_a_wrong_kind_is_one_sentence(nb, name):
         assert "\n" not in str(problem.value)
 
 
-def folder_of(nb, places, style, has_gpu=False, name="snow", **given):
+def folder_of(nb, places, style, has_gpu=False, name="snow", count=400, **given):
     """Where the notebook keeps the training of these settings: the lines of its own run cell."""
     text = next(
         cell["text"]
@@ -108,7 +108,7 @@ def folder_of(nb, places, style, has_gpu=False, name="snow", **given):
     path = places.home / f"{name}.jpg"
     path.write_bytes(style.numpy().tobytes())
     seen = vars(nb) | dict(chosen=chosen, places=places, style_path=path)
-    seen["photo_source"] = pathlib.Path(f"{chosen.dataset}.zip")
+    seen["photo_source"], seen["photos"] = pathlib.Path(f"{chosen.dataset}.zip"), range(count)
     seen["vgg16"] = type("Judge", (), dict(weights=chosen.vgg_weights or "imagenet"))
     body = ast.parse(text).body
     (choice,) = (node for node in body if isinstance(node, ast.If) and node.orelse)
@@ -139,6 +139,7 @@ def test_a_training_lives_in_a_folder_of_what_defines_it(nb, places, style, monk
         folders.append(folder_of(nb, places, style, **{setting: value}))
     assert len(set(folders)) == len(folders)
     assert folder_of(nb, places, style, has_gpu=True) not in folders  # another preset
+    assert folder_of(nb, places, style, count=399) not in folders  # other photos of that name
     (places.checkpoints / "start.pth").write_bytes(b"")
     assert folder_of(nb, places, style) not in folders  # another beginning
 
