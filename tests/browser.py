@@ -117,7 +117,7 @@ def try_studio(page, folder: pathlib.Path, handle: str) -> None:
     ready_made = {path.stem for path in (ROOT / "checkpoints").glob("*.pth")} - {"start"}
     assert styles[0] == "yours" and {*styles[1:-1]} == ready_made and len(styles) == 10
     assert styles[-1].startswith("snow-")
-    for style in (styles[-1], "great_wave"):
+    for style in ("great_wave", styles[-1]):
         changes(lambda style=style: menu.select_option(style))
         assert (folder / "outputs" / f"studio_{style}_studio.jpg").exists()
     menu.select_option("snow")

@@ -81,20 +81,19 @@ KANDINSKY = "data/styles/composition_vii.jpg"
 @pytest.mark.parametrize(
     "given, judged",
     [({}, True), (dict(vgg="random"), False),
-     (dict(paint_with="great_wave", file="great_wave.pth", style="great_wave"), True),
-     (dict(paint_with="snow-1a2b3c/final.pth", file="snow-1a2b3c/final.pth"), True),
-     (dict(paint_with="candy.pth", file="candy.pth"), False),
-     (dict(paint_with="candy.pth", file="candy.pth", style_image=KANDINSKY), True)],
+     (dict(file="great_wave.pth", name="great_wave", style="great_wave"), True),
+     (dict(file="candy.pth", name="candy"), False),
+     (dict(file="candy.pth", name="candy", style_image=KANDINSKY), True)],
 )  # fmt: skip
 def test_a_network_is_judged_by_the_loss_it_was_trained_on(nb, capsys, given, judged):
     """By its own weights; not at all where its VGG16 or its style is not at hand."""
     settings = dict(vgg_weights=given.get("vgg", "imagenet"), content_weight=3.0, style_weight=7.0)
     names = nb.__dict__ | dict(
-        chosen=types.SimpleNamespace(paint_with=given.get("paint_with", ""), content_image="",
-                                     style_image=given.get("style_image", ""),
+        chosen=types.SimpleNamespace(content_image="", style_image=given.get("style_image", ""),
                                      compare_iterations=3),
-        network_file=nb.Path(given.get("file", "snow-1a2b3c/final.pth")), arguments={},
-        made=dict(settings=settings), style_name=given.get("style", "snow"), clip=None,
+        network_file=nb.Path(given.get("file", "snow-1a2b3c/final.pth")), arguments={}, clip=None,
+        made=dict(settings=settings), style_name=given.get("name", "snow"),
+        style_path=nb.Path("data/styles") / f"{given.get('style', 'snow')}.jpg",
         vgg16=types.SimpleNamespace(weights="imagenet"), content_name="photo",
         content_picture=picture(48, 48), photos=nb.pil_to_tensor(picture(48, 48))[None],
     )  # fmt: skip
@@ -156,16 +155,18 @@ def test_methods_are_compared_at_equal_loss(nb, vgg, content, other, monkeypatch
         more = "" if count < 12 else " or more"
         assert f"{count}{more} iterations from {start}: {2 * count:.1f} s, {count} times" in said
     assert 0 < nb.worth(found.loss, noise) < 12  # so that the test tests something
-    assert found.saved == 2.0 * nb.worth(found.loss, noise) - 2.0
+    assert found.saved["noise"] == 2.0 * nb.worth(found.loss, noise) - 2.0
+    assert found.saved["the photo"] == 2.0 * nb.worth(found.loss, photo) - 2.0
 
 
 @pytest.mark.parametrize(
     "seconds, saved, said",
-    [(5956.0, [4.0, 7.7, 9.0], "(5,956 s where it ran) has paid for itself after about 770 such"),
-     (10.0, [-0.1, -0.2, 9.0], "has not paid for itself"), (None, [4.0], "has not paid")],
+    [(5956.0, [4.0, 7.7, 9.0], "The training (5,956 s) pays for itself, against noise, after 770"),
+     (10.0, [-0.1, -0.2, 9.0], "against noise, never."), (0, [4.0], "against noise, never.")],
 )  # fmt: skip
 def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, said):
     """As often as the median of the seconds saved on a picture goes into the training's."""
+    saved = [{"noise": seconds, "the photo": seconds / 2} for seconds in saved]
     found = iter(types.SimpleNamespace(saved=s, curves={}, loss=1.0, pictures={}) for s in saved)
     run_cell("run-compare", nb.__dict__ | dict(
         iterations=3, chosen=types.SimpleNamespace(image_size=48), network=None, style=None,
@@ -173,7 +174,9 @@ def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, said):
         made=dict(seconds=seconds), compare_methods=lambda *_: next(found),
         loss_figure=lambda *_: None, show_pictures=lambda *_: None,
     ))  # fmt: skip
-    assert said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert said in out and out.count("against the photo, ") == 1
+    assert "770" not in said or "against the photo, after 1,500 pictures" in out
 
 
 def test_seconds_are_measured(nb, vgg):
