@@ -103,6 +103,21 @@ def test_a_network_is_judged_by_the_loss_it_was_trained_on(nb, capsys, given, ju
     assert names["weights"] == dict(content_weight=3.0, style_weight=7.0)
 
 
+@pytest.mark.parametrize(
+    "file, name",
+    [("checkpoints/mosaic.pth", "mosaic"), ("checkpoints/my.snow-1a2b3c/final.pth", "my.snow"),
+     ("data/final.pth", "data"), ("my_final.model", "my_final")],
+)  # fmt: skip
+def test_results_are_named_after_the_network_that_paints(nb, file, name):
+    network = nb.TransformerNet()
+    names = nb.__dict__ | dict(
+        chosen=types.SimpleNamespace(paint_with=file), places=None, style_name="snow",
+        training_arguments=lambda *_: {}, vgg16=types.SimpleNamespace(weights="imagenet"),
+        find=lambda places, *files: nb.Path(files[0]), load_network=lambda path: network,
+    )  # fmt: skip
+    assert run_cell("run-train", names)["style_name"] == name
+
+
 def test_the_photos_features_can_be_given(nb, vgg, content, other):
     """wanted_of(content) once, instead of in each iteration: the same loss."""
     loss_of = nb.PerceptualLoss(vgg, other)

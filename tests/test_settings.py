@@ -88,6 +88,12 @@ def test_what_cannot_work_is_one_sentence(nb, bad):
     assert "\n" not in str(problem.value)
 
 
+def test_a_whole_number_is_asked_for_as_such(nb):
+    for wrong, right in ((dict(steps=1e4), "a whole number, 1"), (dict(strength=2.0), "a number")):
+        with pytest.raises(nb.Problem, match=f"give {right}"):
+            nb.resolve_settings(GIVEN | wrong, False)
+
+
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_value_of_a_wrong_kind_is_one_sentence(nb, name):
     own = (10**400, "ten") if name in NUMBERS else (1.5, 2)

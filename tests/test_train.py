@@ -100,6 +100,17 @@ def test_resumed_training_is_the_unbroken_one(nb, photos, style, tmp_path):
     assert nb.load_checkpoint(tmp_path / "b" / "final.pth")["done"] == 5
 
 
+@pytest.mark.parametrize("height, width", [(64, 64), (90, 160)])
+def test_the_cameras_motion_turns_and_zooms_and_never_shears(nb, height, width):
+    """On a wide picture, too: a step to the right and one downwards stay equal and square."""
+    for step in range(5):
+        _, grid = nb.move_camera(torch.zeros(1, 3, height, width), 0, step)
+        places = grid[0] * torch.tensor([width / 2, height / 2])  # in pixels
+        right, down = places[0, 1] - places[0, 0], places[1, 0] - places[0, 0]
+        assert abs(float(right @ down)) < 1e-3
+        assert float(right.norm()) == pytest.approx(float(down.norm()), rel=1e-3)
+
+
 def test_the_stop_button_stops_after_the_step_and_leaves_a_network(nb, photos, style, tmp_path):
     done = []
 
