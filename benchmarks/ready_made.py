@@ -36,14 +36,14 @@ def main() -> None:
     nb.train(photos, style, folder, **given)
     final = nb.load_checkpoint(folder / "final.pth")
     before = nb.load_checkpoint(given["start_from"])
+    begun = nb.load_network(given["start_from"]).state_dict()  # of any wrapping
     final["network"] = {
-        key: before["network"][key].float().lerp(value, share).half()
-        for key, value in final["network"].items()
+        key: begun[key].lerp(value, share).half() for key, value in final["network"].items()
     }
     final["seconds"] += before.get("seconds", 0.0)  # the start belongs to what it has cost
     what = ", ".join(f"{key} {value}" for key, value in given.items() if key != "start_from")
-    made_by = f"benchmarks/ready_made.py {name}: {what}, from {given['start_from'].name}"
-    final["made_by"] = f"{made_by}, share {share:g}"
+    begin = f"from {given['start_from'].name}, share {share:g}"
+    final["made_by"] = f"benchmarks/ready_made.py {name}: {what}, {begin}"
     final["settings"]["start_from"] = given["start_from"].name
     nb.save_checkpoint(folder / f"{name}.pth", **final)
 
