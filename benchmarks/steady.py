@@ -89,8 +89,8 @@ def average(network: torch.nn.Module, frames, share: float):
     for frame in frames:
         picture = nb.pil_to_tensor(PIL.Image.fromarray(frame))
         own = nb.measure_statistics(network, picture)
-        pairs = zip(kept or own, own)
-        kept = [[torch.lerp(a, b, share) for a, b in zip(*pair)] for pair in pairs]
+        kept = {layer: [torch.lerp(a, b, share) for a, b in zip((kept or own)[layer], own[layer])]
+                for layer in own}
         yield picture, kept
 
 

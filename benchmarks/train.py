@@ -14,7 +14,6 @@ our step go, by torch.profiler.
 import pathlib
 import statistics
 import tempfile
-import types
 
 import numpy as np
 import torch
@@ -73,7 +72,6 @@ class Ours:
     def __init__(self, style: torch.Tensor, batch: int, size: int):
         self.half = nb.half_precision(nb.DEVICE, "random")
         self.training = new_training(self.half)
-        self.stop = types.SimpleNamespace(pressed=False, heard=False)
         vgg = nb.VGG16Features("random").to(nb.DEVICE, memory_format=torch.channels_last)
         self.loss = nb.PerceptualLoss(vgg, style.to(nb.DEVICE))
         self.settings = dict(
@@ -83,9 +81,7 @@ class Ours:
 
     def steps(self, photos: torch.Tensor):
         """The loop over these photos: next() is one update."""
-        loop = nb.training_steps(
-            photos, self.training, self.loss, self.settings, self.half, self.stop
-        )
+        loop = nb.training_steps(photos, self.training, self.loss, self.settings, self.half)
         while True:
             if nb.DEVICE.type == "cuda":
                 torch.set_float32_matmul_precision("high")  # as train() does

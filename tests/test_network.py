@@ -146,7 +146,7 @@ def test_another_network_is_refused(nb, tmp_path, state):
 def test_shared_statistics_give_the_whole_pictures_result(nb):
     network, picture = nb.fresh_network(0).eval(), pixels(96, 128)[0].byte()
     whole, statistics = nb.paint(network, picture).int(), nb.measure_statistics(network, picture)
-    assert len(statistics) == 15 and all(len(pair) == 2 for pair in statistics)
+    assert len(statistics) == 15 and all(len(pair) == 2 for pair in statistics.values())
     tiled = nb.paint_tiles(network, picture, 64, statistics).int()
     assert (whole - tiled).abs().float().mean() < 0.1
     assert torch.equal(nb.paint(network, picture).int(), whole)  # the network is as it was
