@@ -401,3 +401,32 @@ def test_onnx_is_one_file_that_paints_the_same_at_every_size(nb, tmp_path, decod
         with torch.no_grad():
             wanted = network(x).numpy()
         assert np.abs(session.run(["painting"], {"photo": x.numpy()})[0] - wanted).max() < 1
+
+
+def test_saving_a_painting_leaves_its_neighbours_alone(nb, tmp_path):
+    """A picture can have a name that looks like a file on the way."""
+    picture(20, 20).save(tmp_path / "photo.new.jpg")
+    before = (tmp_path / "photo.new.jpg").read_bytes()
+    nb.save_image(picture(20, 20, 1), tmp_path / "photo.jpg")
+    assert (tmp_path / "photo.new.jpg").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.jpg", "photo.new.jpg"]
+
+
+def test_transparency_in_every_ending_of_a_jpeg_is_white(nb, tmp_path):
+    clear = PIL.Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    for ending in (".jpg", ".JPEG", ".jfif", ".jpe"):
+        saved = PIL.Image.open(nb.save_image(clear, tmp_path / f"a{ending}"))
+        assert saved.format == "JPEG" and saved.getpixel((8, 8)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("share", [0, -1, float("nan"), float("inf")])
+def test_a_share_that_cannot_be_is_one_sentence(nb, share):
+    with pytest.raises(nb.Problem, match="shares above 0"):
+        nb.Mixture({nb.TransformerNet(): share})
+
+
+def test_small_tiles_know_the_whole_picture(nb, redrawer):
+    """However small the tiles are, the statistics are measured of many pixels."""
+    photo = pil_to_tensor(nb.load_image(ROOT / "data" / "frames" / "island1_005.jpg"))
+    whole = nb.paint(redrawer, photo).float()
+    assert (nb.paint(redrawer, photo, tile=64).float() - whole).abs().mean() < 1

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from helpers import edges, press_at, same
@@ -557,3 +558,37 @@ def test_the_stop_button_of_one_process_stops_all_and_both_go_on(nb, photos, sty
     for state in torchrun(photos, style, tmp_path, folder):
         assert all(torch.equal(state[name], unbroken[name]) for name in state)
     assert nb.load_checkpoint(folder / "final.pth")["done"] == 3
+
+
+def test_folders_of_one_name_are_two_trainings(nb, photos, style, tmp_path, monkeypatch):
+    """checkpoints/<name> of this machine takes over where Drive vanishes, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    nb.train(photos, style, "checkpoints/run", steps=3, **SMALL)
+    nb.train(photos, 255 - style, "elsewhere/run", steps=2, **SMALL)
+    assert nb.load_checkpoint("elsewhere/run/final.pth")["done"] == 2
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [(dict(checkpoint_every=0), "checkpoint_every=0"), (dict(image_size=100), "from 32 to 64"),
+     (dict(photos=0), "0 photos")],
+)  # fmt: skip
+def test_photos_that_cannot_be_learned_from_are_one_sentence(nb, style, tmp_path, wrong, said):
+    photos = torch.zeros(wrong.pop("photos", 2), 3, 64, 128, dtype=torch.uint8)
+    with pytest.raises(nb.Problem, match=said):
+        nb.train(photos, style, tmp_path / "run", steps=1, **SMALL | wrong)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("folder", ["file", "file/run"])
+def test_a_place_that_cannot_be_written_is_one_sentence(nb, photos, style, tmp_path, folder):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(nb.Problem, match="Cannot write to"):
+        nb.train(photos, style, tmp_path / folder, steps=1, **SMALL)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_numbers_of_numpy_are_numbers(nb, photos, style, tmp_path):
+    nb.train(photos, style, tmp_path, steps=np.int64(2), learning_rate=np.float32(1e-3), **SMALL)
+    nb.train(photos, style, tmp_path, steps=np.int64(3), **SMALL)
+    assert nb.load_checkpoint(tmp_path / "final.pth")["done"] == 3

@@ -323,7 +323,7 @@ def test_a_folder_of_pictures(nb, tmp_path):
     part = nb.stylize_video(Tinted(), tmp_path / "in", tmp_path / "part.mp4", start=0.04)
     assert np.abs(read(part)[:, :, :, 0].mean((1, 2)) - [40, 200]).max() < 5
     (tmp_path / "none").mkdir()
-    with pytest.raises(nb.Problem, match="none holds neither clips nor pictures"):
+    with pytest.raises(nb.Problem, match="none holds no pictures"):
         nb.stylize_video(Tinted(), tmp_path / "none", tmp_path / "out.mp4")
 
 
@@ -589,3 +589,46 @@ def test_frames_read_ahead_come_in_order_with_their_errors_and_are_closed(nb):
     read.close()
     gc.collect()
     assert closed == [True, True] and len(made) <= 5 + 3
+
+
+def test_a_clip_that_lies_where_the_painting_is_kept_on_the_way(nb, tmp_path):
+    part = make_clip(tmp_path / "out.part.mp4", seconds=0.2)
+    before = part.read_bytes()
+    with pytest.raises(nb.Problem, match="rename it"):
+        nb.stylize_video(Tinted(), part, tmp_path / "out.mp4")
+    other = make_clip(tmp_path / "on.new.mp4", seconds=0.2)  # looks like a file on the way
+    nb.stylize_video(Tinted(), other, tmp_path / "on.mp4")
+    assert part.read_bytes() == before and probe(other)
+
+
+def test_the_preview_touches_nothing_beside_the_clip(nb, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", seconds=0.2)
+    (tmp_path / "preview.mp4").write_text("mine")
+    nb.show_video(clip, clip)
+    assert (tmp_path / "preview.mp4").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["start", "duration", "max_frames", "steady"])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_numbers_that_cannot_be_are_one_sentence(nb, tmp_path, name, value):
+    clip = make_clip(tmp_path / "clip.mp4", seconds=0.2)
+    with pytest.raises(nb.Problem, match="0 or more"):
+        nb.stylize_video(Tinted(), clip, tmp_path / "out.mp4", **{name: value})
+
+
+@pytest.mark.parametrize("rate", ["10", "30000/1001"])
+@pytest.mark.parametrize("place, first", [(1e-4, 0), (1, 1), (2, 2), (2.4, 2), (2.6, 3), (8.99, 9)])
+def test_a_start_between_frames_is_at_the_nearest(nb, tmp_path, rate, place, first):
+    """What is said of the part is what comes."""
+    clip = make_clip(tmp_path / "clip.mp4", seconds=1, rate=rate)
+    _, whole = nb.open_video(clip)
+    about, frames = nb.open_video(clip, place / float(Fraction(rate)))
+    frames, whole = list(frames), list(whole)
+    assert about.frames == len(frames) == len(whole) - first
+    assert all(np.array_equal(*pair) for pair in zip(frames, whole[first:]))
+
+
+def test_a_start_behind_the_last_frame_says_so(nb, tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", seconds=1, rate="10")
+    with pytest.raises(nb.Problem, match="ends before"):
+        nb.open_video(clip, 0.96)
