@@ -42,3 +42,9 @@ def load_definitions(path: pathlib.Path = NOTEBOOK) -> types.ModuleType:
         if "definitions" in tags(cell):
             exec(compile(cell["text"], f"<{path.name}: {cell['id']}>", "exec"), module.__dict__)
     return module
+
+
+def run_cell(name: str, names: dict) -> dict:
+    """Execute a cell with these names at hand; returns them as it leaves them."""
+    exec(next(cell["text"] for cell in cells() if cell["id"] == name), names)
+    return names

@@ -5,7 +5,7 @@ import types
 import pytest
 import torch
 from helpers import picture
-from notebook import cells
+from notebook import run_cell
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +67,6 @@ def test_weights_are_passed_on(nb, vgg, content, other):
         for weight in (1e10, 2e10)
     )
     assert two[1][0] == pytest.approx(2 * one[1][0], rel=1e-4)  # of the photo, only style is lost
-
-
-def run_cell(name: str, names: dict) -> dict:
-    """Execute a cell with these names at hand; returns them as it leaves them."""
-    exec(next(cell["text"] for cell in cells() if cell["id"] == name), names)
-    return names
 
 
 KANDINSKY = "data/styles/composition_vii.jpg"

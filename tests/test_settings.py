@@ -3,7 +3,7 @@
 import pathlib
 
 import pytest
-from notebook import cells, settings, tags
+from notebook import run_cell, settings
 
 GIVEN = settings()
 SAMPLES = dict(preset="quick", vgg_weights="random")  # texts that are a choice; others are free
@@ -103,20 +103,14 @@ def test_a_value_of_a_wrong_kind_is_one_sentence(nb, name):
 
 
 def folder_of(nb, places, style, has_gpu=False, name="snow", count=400, **given):
-    """Where the notebook keeps the training of these settings: the lines of its own run cell."""
-    text = next(
-        cell["text"]
-        for cell in cells()
-        if "run" in tags(cell) and "training_folder(" in cell["text"]
-    )
+    """Where the notebook keeps the training of these settings, by its own run cell."""
     chosen = nb.resolve_settings(GIVEN | given, has_gpu)
     path = places.home / f"{name}.jpg"
     path.write_bytes(style.numpy().tobytes())
     seen = vars(nb) | dict(chosen=chosen, places=places, style_path=path)
     seen["photo_source"], seen["photos"] = pathlib.Path(f"{chosen.dataset}.zip"), range(count)
     seen["vgg16"] = type("Judge", (), dict(weights=chosen.vgg_weights or "imagenet"))
-    exec(compile(text, "<run-plan>", "exec"), seen)
-    return seen["folder"]
+    return run_cell("run-plan", seen)["folder"]
 
 
 def test_a_training_lives_in_a_folder_of_what_defines_it(nb, places, style, monkeypatch):
