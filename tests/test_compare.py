@@ -181,7 +181,7 @@ def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, noise, 
         loss_figure=lambda *_: None, show_pictures=lambda *_: None,
     ))  # fmt: skip
     assert next(found, None) is None
-    said, training = capsys.readouterr().out, f"The training ({seconds:,.0f} s) pays for itself"
+    said, training = capsys.readouterr().out, f"Training, {seconds:,.0f} s, pays for itself"
     if not seconds:
         assert "training" not in said
         return

@@ -164,6 +164,30 @@ def test_padding_stays_in_half_precision(nb):
                 assert nb.pad(x, 2, mode).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
+def test_a_large_flat_picture_is_normalized_as_exactly(nb, kind):
+    """Far from 0 and nearly even, as a sky is: a million plain float32 sums would be far off."""
+    layer, x = nb.InstanceNorm(4), torch.randn(1, 4, 1000, 1000) + 50
+    x = x.to(kind, memory_format=torch.channels_last)
+    with torch.no_grad():
+        found = nb.fold_upsampling(torch.nn.Sequential(layer))(x)
+        wanted = torch.nn.functional.instance_norm(x.double())
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert (found - wanted).abs().mean() < (1e-3 if kind == torch.float32 else 4e-3)
+    several = torch.cat([x, x + 1]).float()
+    assert torch.equal(
+        nb.normalized(layer, several), torch.nn.InstanceNorm2d.forward(layer, several)
+    )
+
+
+def test_painting_in_inference_mode_and_training_later(nb):
+    network = nb.fold_upsampling(nb.fresh_network(0)).eval()
+    with torch.inference_mode():
+        nb.paint(network, torch.zeros(3, 32, 32, dtype=torch.uint8))
+    network.train()(torch.rand(1, 3, 32, 32) * 255).mean().backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+
+
 def test_painting_first_and_training_later(nb):
     """What a painting leaves behind in its inference mode must be good for gradients."""
     network = nb.fold_upsampling(nb.fresh_network(0))
