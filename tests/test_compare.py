@@ -183,7 +183,7 @@ def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, noise, 
     assert next(found, None) is None
     said, training = capsys.readouterr().out, f"Training, {seconds:,.0f} s, pays for itself"
     if not seconds:
-        assert "training" not in said
+        assert "pays for itself" not in said
         return
     assert f"{training}, against noise, {noise}.\n" in said
     assert f"{training}, against the photo, {photo}.\n" in said
