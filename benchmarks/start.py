@@ -114,7 +114,7 @@ def main() -> None:
             painted = network(content)
             total = loss_of(painted, content).total
             value = total.detach()
-            total = total + 350 * nb.stability_loss(painted[::4], network(moved), grid)
+            total = total + 350 * nb.temporal_loss(painted[::4], network(moved), grid)
         (total * scale).backward()
         return value
 

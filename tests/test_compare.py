@@ -173,14 +173,16 @@ def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, noise, 
     clip, view = "clip.mp4" if len(saved) == 3 else None, picture(48, 48)
     saved = [{"noise": one, "the photo": one / 2} for one in saved]
     found = iter(types.SimpleNamespace(saved=s, curves={}, loss=1.0, pictures={}) for s in saved)
-    run_cell("run-compare", nb.__dict__ | dict(
+    names = nb.__dict__ | dict(
         iterations=3, chosen=types.SimpleNamespace(image_size=48), network=None, style=None,
         clip=clip, content_name="clip", content_picture=view, later_picture=view, weights={},
         photos=nb.pil_to_tensor(view)[None], vgg16=None,
         made=dict(seconds=seconds), compare_methods=lambda *_: next(found),
         loss_figure=lambda *_: None, show_pictures=lambda *_: None,
-    ))  # fmt: skip
+    )  # fmt: skip
+    run_cell("run-compare", names)
     assert next(found, None) is None
+    run_cell("run-paid", names)
     said, training = capsys.readouterr().out, f"Training, {seconds:,.0f} s, pays for itself"
     if not seconds:
         assert "pays for itself" not in said

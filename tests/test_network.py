@@ -49,7 +49,7 @@ def test_folded_layers_compute_the_same(nb):
 
 
 def test_folded_and_plain_gradients_agree(nb):
-    network, x, gradients = nb.TransformerNet(), pixels(32, 32), []
+    network, x, gradients = nb.fresh_network(0), pixels(32, 32), []
     for fold in (False, True):
         network = nb.fold_upsampling(network) if fold else network
         network.zero_grad()

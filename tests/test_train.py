@@ -83,7 +83,7 @@ def test_the_losses_that_are_told_are_those_of_the_formula(nb, photos, style, tm
         judge = nb.PerceptualLoss(nb.VGG16Features("random"), style, tv_weight=3.0)
         wanted = judge(painted, content)
         moved, grid = nb.move_camera(content, 0, 0)
-        temporal = 7.0 * nb.stability_loss(painted[::4], network(moved), grid)
+        temporal = 7.0 * nb.temporal_loss(painted[::4], network(moved), grid)
     for name in ("content", "style", "tv"):
         assert getattr(losses, name).item() == pytest.approx(getattr(wanted, name).item(), rel=1e-3)
     assert losses.temporal.item() == pytest.approx(temporal.item(), rel=1e-3)
@@ -473,25 +473,25 @@ def test_the_camera_moves_every_fourth_photo_alike_in_one_and_in_several_process
     assert 3.5 < grain < 4.5 and torch.equal(still, nb.warp(batch[::4], grid))
 
 
-def test_stability_loss_is_zero_for_a_painter_that_moves_with_the_camera(nb, photos):
+def test_temporal_loss_is_zero_for_a_painter_that_moves_with_the_camera(nb, photos):
     x = photos[:12].float()
     moved, grid = nb.move_camera(x, seed=0, step=1, noise=0)
     assert len(moved) == 3
-    assert nb.stability_loss(x[::4], moved, grid) < 1e-6
-    assert nb.stability_loss(x[::4], x[::4], grid) > 10
+    assert nb.temporal_loss(x[::4], moved, grid) < 1e-6
+    assert nb.temporal_loss(x[::4], x[::4], grid) > 10
 
 
-def test_stability_loss_is_the_mean_square_over_what_can_be_seen(nb, photos):
+def test_temporal_loss_is_the_mean_square_over_what_can_be_seen(nb, photos):
     x = photos[:4].float()
     moved, grid = nb.move_camera(x, seed=0, step=1, noise=0)
-    assert nb.stability_loss(x[::4], moved + 3, grid).item() == pytest.approx(9, rel=1e-4)
+    assert nb.temporal_loss(x[::4], moved + 3, grid).item() == pytest.approx(9, rel=1e-4)
     outside = ~(grid.abs() < 1).all(-1)[:, None]
     assert outside.any()
     spoilt = torch.where(outside, 1e4, moved)
-    assert nb.stability_loss(x[::4], spoilt, grid) < 1e-6
+    assert nb.temporal_loss(x[::4], spoilt, grid) < 1e-6
 
 
-def test_stability_loss_sees_a_frame_along_the_border(nb, photos):
+def test_temporal_loss_sees_a_frame_along_the_border(nb, photos):
     """A rim that it left out would be the cheapest place for the style: networks drew dots
     there."""
 
@@ -503,7 +503,7 @@ def test_stability_loss_sees_a_frame_along_the_border(nb, photos):
 
     x = photos.float()
     moved, grid = nb.move_camera(x, seed=0, step=1, noise=0)
-    assert nb.stability_loss(framed(x[::4]), framed(moved), grid) > 300
+    assert nb.temporal_loss(framed(x[::4]), framed(moved), grid) > 300
 
 
 WORKER = """
