@@ -1,6 +1,8 @@
 """Downloads: the right bytes or one sentence, and nothing lost."""
 
+import email.message
 import hashlib
+import io
 import os
 import pathlib
 import subprocess
@@ -49,6 +51,35 @@ def test_letters_of_any_language_in_an_address(nb, tmp_path):
     with serve({"/%EC%82%AC%EC%A7%84%20a%2Cb.bin?x=1": DATA}) as server:
         path = nb.download(f"{server.url}/사진 a%2Cb.bin?x=1", tmp_path / "f")
     assert path.read_bytes() == DATA
+
+
+def test_letters_of_any_language_in_a_hosts_name(nb, monkeypatch):
+    asked = []
+    monkeypatch.setattr(nb, "urlopen", lambda request, timeout: asked.append(request.full_url))
+    nb.open_url("http://그림.example:81/눈.png?a=1")
+    nb.open_url("https://example.com/a%20b.png")
+    snow = "%EB%88%88.png"
+    assert asked == [f"http://xn--2i0b46t.example:81/{snow}?a=1", "https://example.com/a%20b.png"]
+
+
+@pytest.mark.parametrize(
+    "kind, body",
+    [("application/json", b'{"error": "sign in"}'), ("application/xhtml+xml", b"<html/>"),
+     ("text/html; charset=utf-8", b"<html/>"), ("video/mp4", b"")],
+)  # fmt: skip
+def test_an_answer_that_is_no_file_is_not_kept(nb, tmp_path, monkeypatch, kind, body):
+    """A page, a service's complaint, nothing at all."""
+
+    def urlopen(request, timeout):
+        answer = io.BytesIO(body)
+        answer.headers = email.message.Message()
+        answer.headers["Content-Type"] = kind
+        return answer
+
+    monkeypatch.setattr(nb, "urlopen", urlopen)
+    with pytest.raises(nb.Problem, match="is a web page" if body else "ended early"):
+        nb.download("http://example.com/a.mp4", tmp_path / "a.mp4", retries=1, pause=0)
+    assert not (tmp_path / "a.mp4").exists()
 
 
 def test_goes_on_where_an_earlier_run_was_killed(nb, tmp_path):

@@ -329,6 +329,49 @@ def test_transparent_and_turned(nb, tmp_path):
 # Sound
 
 
+@pytest.mark.parametrize("how, name", [
+    ("mpeg1video -c:a mp2", "a.mpg"), ("mpeg2video -bf 2 -c:a mp2", "a.mpg"),
+    ("mpeg2video -c:a ac3", "a.vob"), ("mpeg4 -bf 2 -c:a mp3", "a.avi"),
+    ("libx264 -bf 3 -c:a mp3", "a.avi"), ("flv -c:a mp3 -ar 44100", "a.flv"),
+])  # fmt: skip
+def test_packets_that_do_not_tell_their_times(nb, tmp_path, how, name):
+    """Camcorders' discs, old AVIs, Flash: the clip's rate and frames, all of its sound. (A codec's
+    delay counts as up to two pictures at the beginning.)"""
+    numbered(tmp_path / "in.mp4", 50, sound=2)
+    ff("-i", tmp_path / "in.mp4", "-q:v", "2", "-c:v", *how.split(), tmp_path / name)
+    about, frames = nb.open_video(tmp_path / name)
+    assert about.rate == 25 and 48 <= about.frames <= 52 and 50 <= len([*frames]) <= 52
+    seen = numbers(painted(nb, tmp_path / name, tmp_path / "out.mp4"))
+    assert seen[-50:] == [*range(50)] and set(seen[:-50]) <= {0}
+    after, sounds = opened(nb, tmp_path / "out.mp4")[0].sound, []
+    for clip in (tmp_path / name, tmp_path / "out.mp4"):
+        wave = nb.run_ffmpeg("-i", clip, *"-map 0:a -f framecrc -".split()).splitlines()
+        sounds.append(sum(int(line.split(",")[3]) for line in wave if line[0] != "#"))
+    assert len(after) == 1 and sounds[1] == pytest.approx(sounds[0], rel=0.03)
+
+
+def test_a_sound_track_that_nobody_can_decode(nb, tmp_path):
+    """As in the recordings of newer phones: AAC, and a second track of a kind that ffmpeg lacks."""
+    numbered(tmp_path / "a.mp4", 20, sound=1)
+    tracks = "-map 0:v -map 0:a -map 0:a -c copy".split()
+    ff("-i", tmp_path / "a.mp4", *tracks, tmp_path / "in.mp4")
+    head, middle, end = (tmp_path / "in.mp4").read_bytes().rpartition(b"mp4a")
+    assert middle and b"esds" in end
+    (tmp_path / "in.mp4").write_bytes(head + b"apac" + end.replace(b"esds", b"xsds", 1))
+    painted(nb, tmp_path / "in.mp4", tmp_path / "out.mp4")
+    assert opened(nb, tmp_path / "out.mp4")[0].sound == ["aac"]
+
+
+def test_screen_grabs_whose_fourth_byte_means_nothing(nb, tmp_path):
+    """Uncompressed AVI, 32 bits a pixel, the last eight 0: no transparency."""
+    pixels = np.zeros((5, 48, 64, 4), np.uint8)
+    pixels[..., 2] = 200
+    (tmp_path / "in.raw").write_bytes(pixels.tobytes())
+    form = "-f rawvideo -pix_fmt bgra -s 64x48 -r 25".split()
+    ff(*form, "-i", tmp_path / "in.raw", "-c:v", "rawvideo", tmp_path / "in.avi")
+    assert middles(opened(nb, tmp_path / "in.avi")[1]) == [[200, 0, 0]] * 5
+
+
 @pytest.mark.parametrize("seconds", [3, 9])
 def test_sound_longer_than_the_picture(nb, tmp_path, capsys, seconds):
     clip = numbered(tmp_path / "in.mp4", 25, sound=seconds)

@@ -652,6 +652,29 @@ def test_a_folder_painted_onto_itself(nb, tmp_path, monkeypatch, way):
 # Networks
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_shines_through_is_laid_on_white_once(nb, tmp_path, mode):
+    """A picture painted by a network that changes nothing looks as before; also the painting saved
+    as JPEG. Where next to nothing is seen (alpha below 9), a difference cannot be seen either."""
+    photo = picture(48, 40, 3).convert("RGBA")
+    photo.putalpha(PIL.Image.linear_gradient("L").resize((48, 40)))
+    if mode == "P":  # with a transparency of its own for each colour
+        photo.quantize(64).save(tmp_path / "a.png")
+        photo = PIL.Image.open(tmp_path / "a.png")
+        assert len(set(photo.info["transparency"])) > 9
+    photo = photo if mode == "P" else photo.convert(mode)
+    wanted = np.asarray(nb.load_image(photo)).astype(int)
+    result = nb.stylize_image(Tinted(), photo, strength=0)
+    assert np.abs(np.asarray(nb.load_image(result)) - wanted).max() <= 2
+    nb.save_image(result, tmp_path / "flat.png")
+    nb.save_image(result, tmp_path / "flat.jpg")
+    plain = nb.load_image(tmp_path / "flat.png")
+    plain.save(tmp_path / "plain.jpg", quality=95)
+    assert np.array_equal(
+        nb.load_image(tmp_path / "flat.jpg"), nb.load_image(tmp_path / "plain.jpg")
+    )
+
+
 WEIGHTS, BLOGS = oracle.random_weights(), oracle.random_weights(oracle.BLOG)
 NUMPYS = dict(loss=np.float64(3.5), rate=np.float32(1e-3), step=np.int64(7), best=np.bool_(True))
 
@@ -669,6 +692,9 @@ WRAPPED = {
     "state_dict": {"state_dict": WEIGHTS, "epoch": 2},
     "model_state_dict": {"model_state_dict": WEIGHTS, "optimizer_state_dict": {}},
     "network": {"network": WEIGHTS},
+    "model": {"model": WEIGHTS, "optimizer": {}},
+    "params": {"params": WEIGHTS},
+    "Lightning": {"state_dict": prefixed(WEIGHTS, "model."), "epoch": 2},
     "nested": {"network": {"state_dict": prefixed(WEIGHTS, "module.")}},
     "NumPy's numbers": {"state_dict": WEIGHTS} | NUMPYS,
     "parameters": {name: torch.nn.Parameter(value) for name, value in WEIGHTS.items()},
