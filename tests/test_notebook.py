@@ -425,28 +425,37 @@ def script(tmp_path_factory):
     return folder
 
 
+def run_script(folder, steps: int, *launcher) -> str:
+    """Run it with so many steps; what it says."""
+    source = (folder / "n.py").read_text()
+    (folder / "n.py").write_text(re.sub(r"(?m)^steps = .*$", f"steps = {steps}", source))
+    command = [sys.executable, *launcher, "n.py"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr[-3000:]
+    assert read(folder / "outputs" / "gameplay_snow.mp4").shape[0] == 4
+    assert len(trainings(folder, "snow")) == 1
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def ran_alone(script):
+    """What it said when it ran alone, outside of Jupyter, for one step."""
+    return run_script(script, 1)
+
+
 @pytest.mark.colab
-def test_the_exported_script_runs_outside_jupyter(script):
+def test_the_exported_script_runs_outside_jupyter(ran_alone):
     """It needs no page."""
-    done = subprocess.run([sys.executable, "n.py"], cwd=script, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert read(script / "outputs" / "gameplay_snow.mp4").shape[0] == 4
-    assert len(trainings(script, "snow")) == 1 and "Traceback" not in done.stderr
+    assert "1 of 1 steps" in ran_alone
 
 
 @pytest.mark.colab
-def test_the_exported_script_runs_in_several_processes(script):
-    """torchrun: both train, the first paints."""
-    shutil.rmtree(script / "outputs", ignore_errors=True)
-    for path in trainings(script, "snow"):
-        shutil.rmtree(path.parent)
-    command = "-m torch.distributed.run --standalone --nproc-per-node=2 n.py".split()
-    done = subprocess.run(
-        [sys.executable, *command], cwd=script, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert read(script / "outputs" / "gameplay_snow.mp4").shape[0] == 4
-    assert len(trainings(script, "snow")) == 1 and "Traceback" not in done.stderr
+def test_the_exported_script_goes_on_in_several_processes(script, ran_alone):
+    """torchrun: both train where the one left off, as section 9 tells; the first paints."""
+    shutil.rmtree(script / "outputs")
+    torchrun = "-m torch.distributed.run --standalone --nproc-per-node=2".split()
+    said = run_script(script, 3, *torchrun)
+    assert said.count("Going on from step 1 of 3.") == 2 and "3 of 3 steps" in said
 
 
 def test_the_shipped_clip_is_what_the_readme_says():
