@@ -662,7 +662,8 @@ def test_what_shines_through_is_laid_on_white_once(nb, tmp_path, mode):
         photo.quantize(64).save(tmp_path / "a.png")
         photo = PIL.Image.open(tmp_path / "a.png")
         assert len(set(photo.info["transparency"])) > 9
-    photo = photo if mode == "P" else photo.convert(mode)
+    else:
+        photo = photo.convert(mode)
     wanted = np.asarray(nb.load_image(photo)).astype(int)
     result = nb.stylize_image(Tinted(), photo, strength=0)
     assert np.abs(np.asarray(nb.load_image(result)) - wanted).max() <= 2
