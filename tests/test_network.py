@@ -2,6 +2,7 @@
 
 import pathlib
 import pickle
+import re
 
 import oracle
 import pytest
@@ -24,10 +25,17 @@ def test_equals_the_plain_definition(nb, fold):
         assert far(network(x), oracle.johnson(x, weights)) < 1e-5
 
 
+def without_bias(layer):
+    """The layer, its bias set to 0: folded layers leave out what normalization takes out."""
+    torch.nn.init.zeros_(layer.conv2d.bias)
+    return layer
+
+
 def test_folded_layers_compute_the_same(nb):
     """Each layer alone, at sizes of one pixel and more, and that the swap reaches both."""
     network = nb.TransformerNet()
     for layer, channels in ((network.deconv1, 128), (network.deconv2, 64)):
+        without_bias(layer)
         for height, width in ((1, 1), (1, 5), (4, 3), (17, 20)):
             x = torch.randn(2, channels, height, width)
             with torch.no_grad():
@@ -54,8 +62,43 @@ def test_folded_and_plain_gradients_agree(nb):
         network = nb.fold_upsampling(network) if fold else network
         network.zero_grad()
         network(x).square().mean().backward()
-        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
-    assert far(*gradients) < 1e-4
+        named = network.named_parameters()
+        gradients.append({name: p.grad for name, p in named if p.grad is not None})
+    plain, folded = gradients
+    for name in plain.keys() - folded.keys():  # normalization takes these biases out again
+        assert re.search(r"(?<!deconv3).conv2d.bias$", name) and plain[name].abs().max() < 1e-3
+    assert len(plain) == 62 and len(folded) == 47
+    flat = [torch.cat([found[name].flatten() for name in folded]) for found in gradients]
+    assert far(*flat) < 1e-4
+
+
+def test_the_last_layer_is_computed_four_pixels_at_a_time(nb):
+    layer, x = nb.TransformerNet().deconv3, torch.randn(2, 32, 12, 16)
+    torch.nn.init.normal_(layer.conv2d.bias)
+    with torch.no_grad():
+        plain = layer(x)
+        for memory in (torch.contiguous_format, torch.channels_last):
+            found = nb.conv_padded(layer, x.to(memory_format=memory))
+            torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
+            assert found.is_contiguous(memory_format=torch.channels_last)  # as a clip's frame is
+        assert not torch.allclose(layer(x.roll(1, 3)), plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_padding_with_the_channels_last_copies_the_same_numbers(nb, kind):
+    """Eight bytes at a time: also what is no number stays what it is; the order stays."""
+    x = torch.randn(1, 8, 9, 7).to(kind)
+    x[0, 3, 0, 0], x[0, 5, 8, 6] = float("nan"), float("inf")
+    lasts = x.to(memory_format=torch.channels_last)
+    for size, mode in ((1, "reflect"), (4, "reflect"), (1, "replicate")):
+        with torch.no_grad():
+            wanted, found = nb.pad(x, size, mode), nb.pad(lasts, size, mode)
+        assert wanted.is_contiguous() and found.dtype == kind
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(found, wanted, atol=0, rtol=0, equal_nan=True)
+    lasts = torch.rand(1, 8, 9, 7).to(memory_format=torch.channels_last).requires_grad_()
+    nb.pad(lasts, 1, "reflect").sum().backward()  # a training's
+    assert lasts.grad.sum() == pytest.approx(8 * 11 * 9)
 
 
 @pytest.mark.parametrize("fold", [False, True])
@@ -157,6 +200,7 @@ def test_padding_stays_in_half_precision(nb):
     torch.manual_seed(0)
     x = torch.rand(2, 3, 24, 32).bfloat16()
     for plain in (nb.ConvLayer(3, 8), nb.ConvLayer(3, 8, 9), nb.ConvLayer(3, 8, stride=2)):
+        without_bias(plain)
         with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
             wanted = plain(x)
             assert torch.equal(nb.fold_upsampling(plain)(x), wanted)
@@ -185,7 +229,7 @@ def test_painting_in_inference_mode_and_training_later(nb):
     with torch.inference_mode():
         nb.paint(network, torch.zeros(3, 32, 32, dtype=torch.uint8))
     network.train()(torch.rand(1, 3, 32, 32) * 255).mean().backward()
-    assert all(weight.grad is not None for weight in network.parameters())
+    assert all(weight.grad is not None for weight in network.parameters() if weight.ndim == 4)
 
 
 def test_painting_first_and_training_later(nb):
@@ -193,4 +237,4 @@ def test_painting_first_and_training_later(nb):
     network = nb.fold_upsampling(nb.fresh_network(0))
     nb.paint_whole(network, torch.zeros(3, 32, 32, dtype=torch.uint8))
     network(torch.rand(1, 3, 32, 32) * 255).mean().backward()
-    assert all(weight.grad is not None for weight in network.parameters())
+    assert all(weight.grad is not None for weight in network.parameters() if weight.ndim == 4)
