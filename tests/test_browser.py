@@ -7,7 +7,7 @@ import re
 import pytest
 from browser import jupyter, open_page, small_project, try_studio, wait_until
 from notebook import NOTEBOOK
-from test_notebook import CODE, is_closed
+from test_notebook import CELLS, CODE, is_closed, is_folded
 
 ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
 STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'
@@ -50,6 +50,11 @@ def test_run_all_in_jupyterlab(lab):
         page.wait_for_timeout(1000)
         closed = page.locator(".jp-CodeCell .jp-InputPlaceholder").count()
         assert closed == sum(is_closed(cell) for cell in CODE) > 10
+        folded = [cell for cell in CELLS if is_folded(cell)]
+        assert page.locator(".jp-Notebook .jp-MarkdownCell").count() == len(CELLS) - len(CODE)
+        assert page.get_by_text(re.compile(r"\d+ cells hidden")).count() == len(folded) > 5
+        toolbox = page.locator(".jp-Notebook .jp-CodeCell:visible .jp-InputPlaceholder")
+        assert toolbox.count() < 15 < closed
         cells = ".jp-Notebook .jp-Cell"
         height = page.evaluate(f"""() => [...document.querySelectorAll('{cells}')]
             .reduce((sum, cell) => sum + cell.getBoundingClientRect().height, 0)""")

@@ -77,7 +77,8 @@ KANDINSKY = "data/styles/composition_vii.jpg"
     [({}, True), (dict(vgg="random"), False),
      (dict(file="great_wave.pth", name="great_wave", style="great_wave"), True),
      (dict(file="candy.pth", name="candy"), False),
-     (dict(file="candy.pth", name="candy", style_image=KANDINSKY), True)],
+     (dict(file="candy.pth", name="candy", style_image=KANDINSKY), True),
+     (dict(file="snow.pth", style="composition_vii", style_image=KANDINSKY), False)],
 )  # fmt: skip
 def test_a_network_is_judged_by_the_loss_it_was_trained_on(nb, capsys, given, judged):
     """By its own weights; not at all where its VGG16 or its style is not at hand."""

@@ -588,10 +588,24 @@ def test_addresses_as_they_are_pasted(nb, places):
         for text in (f" {server.url}/a%20b.png\n", *quoted, upper):
             assert nb.is_url(text.strip("\"' \n"))
             shown(nb, nb.find(places, text))
-    for text in (" https://a.org/a.mp4", "HTTPS://A.org", "http://a.org\n"):
+    good = "https://u:p@a.org:80/a.mp4", "HTTPS://A.org", "http://a.org\n", "http://한국.kr?a=../b "
+    for text in (*good, f" {good[0]}"):
         assert nb.is_url(text)
     for text in ("httpx://a", "a/http://b", "", "C:\\a.jpg", "ftp://a.org/a.jpg"):
         assert not nb.is_url(text)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://.../mine.jpg", "http://[::1/a.jpg", "https://a..org/a.jpg"]
+)
+def test_addresses_that_cannot_be(nb, places, url):
+    """What stands in instructions for an address, typed as it stands: one sentence."""
+    with pytest.raises(nb.Problem, match="is not there"):
+        nb.find(places, url)
+    with pytest.raises(nb.Problem, match="cannot be read"):
+        nb.load_image(url)
+    with pytest.raises(nb.Problem, match="no clip at"):
+        nb.open_video(url)
 
 
 LONG = [("a" * 251, "ASCII"), ("글" * 83, "Hangul"), ("é" * 125, "Latin"), ("😀" * 62, "faces")]

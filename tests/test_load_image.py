@@ -67,3 +67,11 @@ def test_an_address_that_is_not_there_is_one_sentence(nb):
     with serve({}) as server, pytest.raises(nb.Problem, match="a.png cannot be read") as problem:
         nb.load_image(f"{server.url}/a.png")
     assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0, 65535.0])
+def test_greys_of_any_scale(nb, top):
+    """Floats from 0 to 1, 8-bit numbers in a wider file, 16-bit ones: the same picture."""
+    ramp = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(8, axis=0)
+    shown = nb.load_image(encoded(PIL.Image.fromarray(ramp * top), "TIFF"))
+    assert np.abs(np.asarray(shown)[..., 0] - ramp * 255.0).max() <= 1

@@ -1,6 +1,7 @@
 """The notebook itself: its form, and whole runs through papermill as a reader would run it."""
 
 import ast
+import itertools
 import json
 import pathlib
 import re
@@ -217,6 +218,34 @@ def test_what_may_be_skipped_is_closed():
     for name in lesson:  # what a student reads
         defined = re.compile(rf"^(class|def) {name}\b", re.M)
         assert not is_closed(next(cell for cell in CODE if defined.search(cell["text"]))), name
+
+
+def is_folded(cell: dict) -> bool:
+    """Whether JupyterLab shows a heading alone, without the cells that follow it."""
+    return bool(cell["metadata"].get("jp-MarkdownHeadingCollapsed"))
+
+
+def test_toolbox_cells_are_folded_under_their_headings():
+    """Several Toolbox cells in a row are one line, in JupyterLab and in Colab. Nothing else may be
+    under it: neither what a reader must see, nor the imports, whose errors tell what is missing."""
+    colab = json.loads(NOTEBOOK.read_text())["metadata"]["colab"]
+    folded = [cell for cell in CELLS if is_folded(cell)]
+    assert colab["collapsed_sections"] == [cell["id"] for cell in folded]
+    hidden = []
+    for heading in folded:
+        assert heading["metadata"]["id"] == heading["id"]  # Colab knows it by this
+        assert heading["text"].startswith("#### Toolbox: ")
+        after = CELLS[CELLS.index(heading) + 1 :]
+        held = list(itertools.takewhile(lambda cell: cell["cell_type"] == "code", after))
+        assert len(held) > 1, heading["id"]
+        for cell in held:
+            assert is_closed(cell) and tags(cell) == ["definitions"], cell["id"]
+        assert re.match("#{1,4} ", after[len(held)]["text"]), heading["id"]  # here the fold ends
+        hidden += held
+    closed = [cell for cell in CODE if is_closed(cell) and "definitions" in tags(cell)]
+    assert len(closed) - len(hidden) <= 3 and len(folded) <= 7
+    assert "import torch" not in "".join(cell["text"] for cell in hidden)
+    assert sum(is_closed(cell) and cell not in hidden for cell in CODE) <= 14  # lines to pass over
 
 
 @pytest.fixture(scope="module")
@@ -475,3 +504,4 @@ def test_committed_outputs_are_those_of_the_committed_code():
     assert not any(o["output_type"] == "error" or o.get("name") == "stderr" for o in shown)
     assert not any(WIDGET in o.get("data", {}) for o in shown)
     assert sum(o.get("data", {}).get("text/plain") == [STUDIO] for o in shown) == 1
+    assert "judged by VGG16 (imagenet)" in printed(notebook)  # the page's texts speak of this run

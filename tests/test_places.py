@@ -191,7 +191,8 @@ def test_the_style(nb, places, monkeypatch, capsys):
     mine = nb.resolve_settings(given | dict(style_image="mine.png"), False)
     assert nb.find_style(mine, places).resolve() == places.home / "mine.png"
     (places.home / "data/styles/city.jpg").write_bytes(b"city")
-    for painter in ("city", "checkpoints/city.pth"):  # it paints in this style
+    final = "checkpoints/city-0123ab/final.pth"
+    for painter in ("city", "checkpoints/city.pth", final):  # it paints in this style
         chosen = nb.resolve_settings(given | dict(paint_with=painter), False)
         assert nb.find_style(chosen, places).resolve() == places.home / "data/styles/city.jpg"
     other = nb.resolve_settings(given | dict(style_image="other.png"), False)
