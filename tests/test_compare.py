@@ -106,13 +106,18 @@ def test_results_are_named_after_the_network_that_paints(nb, file, name):
     assert nb.style_of(nb.Path(file)) == name
 
 
-def test_the_photos_features_can_be_given(nb, vgg, content, other):
-    """wanted_of(content) once, instead of in each iteration: the same loss."""
-    loss_of = nb.PerceptualLoss(vgg, other)
-    x, y = content[None].float(), other[None].float()
+def test_the_photos_features_are_computed_once(nb, vgg, content, other, monkeypatch):
+    """Not in each iteration: the style picture and the photo once, the pixels each time."""
+    seen, forward = [], vgg.forward
+    monkeypatch.setattr(
+        vgg, "forward", lambda x, *given, **more: seen.append(x) or forward(x, *given, **more)
+    )
+    _, losses = nb.optimize_image(content, other, vgg, iterations=3, start=other)
+    assert len(seen) == 1 + 1 + 3
     with torch.no_grad():
-        assert loss_of(y, x, loss_of.wanted_of(x)) == loss_of(y, x)
-        assert loss_of(y, x, loss_of.wanted_of(y)).content == 0
+        loss_of = nb.PerceptualLoss(vgg, other)
+        first = loss_of(other[None].float(), content[None].float()).total.item()
+    assert losses[0] == pytest.approx(first, rel=1e-5)
 
 
 def test_numbers_are_rounded_to_two_digits(nb):
@@ -183,7 +188,6 @@ def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, noise, 
     )  # fmt: skip
     run_cell("run-compare", names)
     assert next(found, None) is None
-    run_cell("run-paid", names)
     said, training = capsys.readouterr().out, f"Training, {seconds:,.0f} s, pays for itself"
     if not seconds:
         assert "pays for itself" not in said

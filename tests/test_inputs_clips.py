@@ -15,6 +15,7 @@ import PIL.Image
 import pytest
 import torch
 from helpers import FFMPEG, Tinted, encoded, make_clip, probe, read, write_clip
+from notebook import run_cell
 from server import serve
 
 WEB_PAGE = b"<!DOCTYPE html><html>sign in</html>"
@@ -815,6 +816,52 @@ def check_name(nb, tmp_path, monkeypatch, name, stored="NFC", asked="NFC"):
     nb.show_video(clip, result)
     assert names(work / "outputs") == sorted([result.name, gif.name])
     assert names(work) == sorted([stored, "outputs"])
+
+
+def chosen_for_painting(nb, work, **given):
+    """Section 6's choices, by its own cell, in a working folder without ready-made styles."""
+    places = types.SimpleNamespace(
+        home=work, data=work / "data", local=work, checkpoints=work, repository=""
+    )
+    asked = dict(video="", content_image="") | given
+    names = vars(nb) | dict(
+        chosen=types.SimpleNamespace(**asked), places=places, network=Tinted(), style_name="snow",
+        style_path=work / "snow.jpg", network_file=None, photos=torch.full((1, 3, 64, 64), 99),
+    )  # fmt: skip
+    return run_cell("run-content", names)
+
+
+def test_a_folder_whose_first_clip_is_broken(nb, tmp_path, monkeypatch):
+    """Pictures are painted all the same, and of the folder what is good."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "rec").mkdir()
+    numbered(tmp_path / "rec" / "b.mp4", 10)
+    (tmp_path / "rec" / "a.mp4").write_bytes((tmp_path / "rec" / "b.mp4").read_bytes()[:200])
+    names = chosen_for_painting(nb, tmp_path, video="rec")
+    assert names["content_name"] == "photo" and names["content_picture"].size == (64, 64)
+    done = nb.stylize_folder(names["network"], names["clip"], tmp_path / "out", strength=0)
+    assert [path.name for path in done] == ["b.mp4"]
+    (tmp_path / "rec" / "a.mp4").unlink()
+    names = chosen_for_painting(nb, tmp_path, video="rec")
+    assert names["content_name"] == "b" and names["content_picture"].size != (64, 64)
+
+
+def test_the_notes_of_the_readers_picture_are_kept(nb, tmp_path, monkeypatch):
+    """Its camera and its colour profile; a profile of inks or greys fits no RGB painting."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(nb.FETCHED, "data/cockatoo.mp4")
+    (tmp_path / "data").mkdir()
+    exif = PIL.Image.Exif()
+    exif[0x010F] = "Samsung"
+    for mode, kept in (("RGB", b"profile"), ("CMYK", None), ("L", None)):
+        photo = PIL.Image.new(mode, (64, 48), 90 if mode == "L" else None)
+        photo.save(tmp_path / "mine.jpg", exif=exif, icc_profile=b"profile")
+        names = chosen_for_painting(nb, tmp_path, content_image="mine.jpg")
+        assert names["content_name"] == "mine"
+        painting = nb.stylize_image(Tinted(), names["content_picture"], strength=0)
+        saved = PIL.Image.open(nb.save_image(painting, tmp_path / "out.jpg"))
+        assert saved.getexif()[0x010F] == "Samsung" and saved.info.get("icc_profile") == kept
 
 
 @pytest.mark.parametrize("name", ["out.MP4", "out.GIF", "Quake: painted.mp4", "out", "out.mov"])

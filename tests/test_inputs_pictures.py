@@ -964,12 +964,36 @@ def test_a_drive_that_dies_in_mid_training(nb, tmp_path, monkeypatch, capsys, le
 
     for name in ("stat", "mkdir", "listdir", "scandir"):
         monkeypatch.setattr(os, name, guarded(getattr(os, name)))
-    lesson(folder, 4, on_step=lambda step, losses: dead.__setitem__(0, step >= 3))
+    live = nb.LiveTraining(torch.zeros(3, 32, 32), 4, mount / "My Drive" / "losses.jpg", pause=0)
+    lesson(folder, 4, on_step=lambda step, losses: dead.__setitem__(0, step >= 3), watch=live)
     spare = tmp_path / "work" / "checkpoints" / "snow-123456"
     assert f"goes on in {spare}" in capsys.readouterr().out
     dead[0] = False
     assert nb.load_checkpoint(spare / "final.pth")["done"] == 4
     assert nb.load_checkpoint(folder / "final.pth")["done"] == 2
+
+
+def test_a_figure_that_cannot_be_kept_is_shown(nb, tmp_path):
+    figure = nb.matplotlib.figure.Figure((1, 1))
+    for path in (None, tmp_path / "no" / "folder.jpg", tmp_path, "/dev/full", tmp_path / "a.jpg"):
+        nb.show(figure, path)  # a folder, a full disk
+    assert PIL.Image.open(tmp_path / "a.jpg").size == (100, 100)
+
+
+def test_a_drive_that_is_back_goes_on_from_what_the_runtime_kept(
+    nb, tmp_path, monkeypatch, capsys, lesson
+):
+    """Drive was refused, the training ran here; then it is right. A folder without the six
+    characters of its settings may be another training's."""
+    monkeypatch.chdir(tmp_path)
+    for name, begun in (("snow-123456", True), ("mine", False)):
+        lesson(tmp_path / "checkpoints" / name, 4)
+        capsys.readouterr()
+        steps = []
+        again = tmp_path / "gdrive" / "checkpoints" / name
+        lesson(again, 6, on_step=lambda step, losses, to=steps: to.append(step))
+        assert ("Going on from step 4 of 6" in capsys.readouterr().out) == begun
+        assert steps == ([5, 6] if begun else [1, 2, 3, 4, 5, 6])
 
 
 # Figures

@@ -7,6 +7,7 @@ import oracle
 import pytest
 import torch
 from helpers import far
+from notebook import ROOT
 
 
 def pixels(height, width, count=1):
@@ -156,10 +157,10 @@ def test_loads_the_blogs_checkpoint_and_paints_as_it_did(nb, tmp_path):
 
 
 def test_our_own_file_comes_back_the_same(nb, tmp_path):
-    network = nb.TransformerNet(decoder_relu=False).eval()
+    network = nb.BlogNet().eval()
     nb.save_checkpoint(tmp_path / "own.pth", network=network.state_dict(), decoder_relu=False)
     again, x = nb.load_network(tmp_path / "own.pth"), pixels(20, 20)
-    assert not again.decoder_relu
+    assert type(again) is nb.BlogNet
     with torch.no_grad():
         assert far(again(x), network(x)) < 1e-5  # folded layers: other roundings
         assert torch.equal(again(x), nb.fold_upsampling(network)(x))
@@ -227,6 +228,22 @@ def test_a_large_flat_picture_is_normalized_as_exactly(nb, kind):
     assert torch.equal(
         nb.normalized(layer, several), torch.nn.InstanceNorm2d.forward(layer, several)
     )
+
+
+@pytest.mark.parametrize("value", [0, 255, 90])
+def test_a_picture_of_one_colour_is_painted_in_one(nb, value):
+    """A fade, a loading screen: also in 16 bits, whose rounding must not differ from pixel to
+    pixel, since normalization would make a grid of it."""
+    snow = nb.load_network(ROOT / "checkpoints" / "snow.pth")
+    x = torch.full((1, 3, 96, 96), float(value))
+    with torch.no_grad():
+        wanted = snow(x).clamp(0, 255)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = snow(x).clamp(0, 255).float()
+            layer = nb.fold_upsampling(nb.UpsampleConvLayer(8, 4))
+            doubled = layer(torch.rand(1, 8, 1, 1).expand(-1, -1, 12, 12).bfloat16())
+    assert (found - wanted).abs().mean() < 3  # it was 44
+    assert (doubled == doubled[..., :1, :1]).all() and doubled.abs().max() > 0.01
 
 
 def test_painting_in_inference_mode_and_training_later(nb):

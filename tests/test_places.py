@@ -195,6 +195,8 @@ def test_the_style(nb, places, monkeypatch, capsys):
     for painter in ("city", "checkpoints/city.pth", final):  # it paints in this style
         chosen = nb.resolve_settings(given | dict(paint_with=painter), False)
         assert nb.find_style(chosen, places).resolve() == places.home / "data/styles/city.jpg"
+    (places.home / "data/styles/city.jpg").unlink()
+    assert nb.find_style(chosen, places).resolve() == places.home / "data/vikendi.jpg"
     other = nb.resolve_settings(given | dict(style_image="other.png"), False)
     with pytest.raises(nb.Problem, match="other.png"):  # a wrong path is never replaced
         nb.find_style(other, places)

@@ -58,7 +58,7 @@ def test_bfloat16_learns_as_float32_does(nb, half, photos, style, tmp_path):
     for name, module in (("half", half), ("full", nb)):
         losses = []
         module.train(
-            photos, style, tmp_path / name, steps=40, **SMALL | dict(warmup_steps=30),
+            photos, style, tmp_path / name, steps=50, **SMALL | dict(warmup_steps=30),
             on_step=lambda _, now, losses=losses: losses.append(now.total.item()),
         )  # fmt: skip
         last[name] = sum(losses[-5:])

@@ -48,6 +48,15 @@ def test_who_only_paints_fetches_no_photo_set(nb):
     assert own.dataset == "train2014"
 
 
+def test_who_only_paints_with_this_file_alone_fetches_no_photo_set(nb, places, monkeypatch):
+    """There are no frames to look at then: the stand-ins do."""
+    monkeypatch.chdir(places.home)
+    asked = []
+    monkeypatch.setattr(nb, "download", lambda url, path, md5=None: asked.append(url) or path)
+    assert nb.find_photos("bundled", places, fetch=False) == nb.STANDINS and not asked
+    assert nb.find_photos("bundled", places).name == "val2017.zip" and len(asked) == 1
+
+
 def test_what_is_set_wins_over_the_preset(nb):
     given = {name: nb.SETTINGS[name][0] for name in NUMBERS}
     given |= {name: SAMPLES.get(name, "mine") for name in TEXTS}
@@ -108,9 +117,13 @@ def folder_of(nb, places, style, has_gpu=False, name="snow", count=400, **given)
     path = places.home / f"{name}.jpg"
     path.write_bytes(style.numpy().tobytes())
     seen = vars(nb) | dict(chosen=chosen, places=places, style_path=path)
-    seen["photo_source"], seen["photos"] = pathlib.Path(f"{chosen.dataset}.zip"), range(count)
+    seen["photo_source"] = places.local / f"{pathlib.Path(chosen.dataset).name}.zip"
+    seen["photos"] = range(count)
     seen["vgg16"] = type("Judge", (), dict(weights=chosen.vgg_weights or "imagenet"))
-    return run_cell("run-plan", seen)["folder"]
+    told = []
+    seen |= dict(photo=None, style=None, train=lambda *given, **_: told.append(given[2]))
+    assert run_cell("run-train", seen)["folder"] == told[0]
+    return told[0]
 
 
 def test_a_training_lives_in_a_folder_of_what_defines_it(nb, places, style, monkeypatch):
@@ -135,6 +148,8 @@ def test_a_training_lives_in_a_folder_of_what_defines_it(nb, places, style, monk
     assert len(set(folders)) == len(folders)
     assert folder_of(nb, places, style, has_gpu=True) not in folders  # another preset
     assert folder_of(nb, places, style, count=399) not in folders  # other photos of that name
+    sets = [folder_of(nb, places, style, dataset=f"{place}/photos") for place in "ab"]
+    assert sets[0] != sets[1]  # two sets of one name
     (places.checkpoints / "start.pth").write_bytes(b"")
     assert folder_of(nb, places, style) not in folders  # another beginning
 
@@ -157,22 +172,30 @@ def test_the_folder_of_a_training_does_not_hang_on_where_things_lie(nb, places, 
     assert set_to[0] == set_to[1] != with_start.name
 
 
+def arguments_of(nb, chosen, weights, places):
+    """train's arguments by these settings."""
+    style = places.home / "style.jpg"
+    style.write_bytes(b"a style")
+    arguments, _ = nb.plan_training(chosen, weights, places, style, places.home / "a.zip", [0] * 9)
+    return arguments
+
+
 def test_arguments_are_the_usual_ones_of_the_vgg16_where_none_is_set(nb, places, monkeypatch):
     places.outputs.mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(places.outputs)  # not where this project's own start.pth is
     for weights, usual in nb.LOSS_WEIGHTS.items():
         chosen = nb.resolve_settings(GIVEN | dict(batch_size=3), False)
-        arguments = nb.training_arguments(chosen, weights, places)
+        arguments = arguments_of(nb, chosen, weights, places)
         names = ("content_weight", "style_weight", "temporal_weight")
         assert tuple(arguments[name] for name in names) == usual
         assert arguments["batch_size"] == 3 and arguments["vgg_weights"] == weights
         assert arguments["start_from"] is None
     own = nb.resolve_settings(GIVEN | dict(style_weight=5.0, temporal_weight=0), False)
-    arguments = nb.training_arguments(own, "imagenet", places)
+    arguments = arguments_of(nb, own, "imagenet", places)
     assert (arguments["style_weight"], arguments["temporal_weight"]) == (5.0, 0)
     (places.checkpoints / "start.pth").write_bytes(b"a network")
-    arguments = nb.training_arguments(own, "imagenet", places)
+    arguments = arguments_of(nb, own, "imagenet", places)
     assert arguments["start_from"] == places.checkpoints / "start.pth"
     mine = nb.resolve_settings(GIVEN | dict(start_from="missing.pth"), False)
     with pytest.raises(nb.Problem, match="missing.pth is not there"):
-        nb.training_arguments(mine, "imagenet", places)
+        arguments_of(nb, mine, "imagenet", places)

@@ -458,6 +458,17 @@ def test_stopped_or_killed_while_painting(nb, tmp_path, how):
         assert len(read(tmp_path / "out.part.mp4")) > 5
 
 
+def test_a_clip_is_not_painted_onto_itself(nb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clip = make_clip(tmp_path / "mine.mp4", rate="5")
+    before = clip.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(clip)
+    for target in (clip, "mine.mp4", "mine", "link.mp4"):
+        with pytest.raises(nb.Problem, match="would be overwritten"):
+            nb.stylize_video(Tinted(), clip, target)
+    assert clip.read_bytes() == before and names(tmp_path) == ["link.mp4", "mine.mp4"]
+
+
 def test_a_folder_of_clips(nb, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     for name in ("a.mp4", "b.mkv", "c.mp4"):
