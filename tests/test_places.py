@@ -197,6 +197,9 @@ def test_the_style(nb, places, monkeypatch, capsys):
         assert nb.find_style(chosen, places).resolve() == places.home / "data/styles/city.jpg"
     (places.home / "data/styles/city.jpg").unlink()
     assert nb.find_style(chosen, places).resolve() == places.home / "data/vikendi.jpg"
+    own = nb.resolve_settings(given | dict(paint_with="checkpoints/city-my_own/final.pth"), False)
+    (places.home / "data/styles/city.jpg").write_bytes(b"city")  # the letters are no training's
+    assert nb.find_style(own, places).resolve() == places.home / "data/vikendi.jpg"
     other = nb.resolve_settings(given | dict(style_image="other.png"), False)
     with pytest.raises(nb.Problem, match="other.png"):  # a wrong path is never replaced
         nb.find_style(other, places)
