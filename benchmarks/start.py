@@ -20,6 +20,7 @@ other folders, less every 11th.
 `--without`: styles held out, for benchmarks/near.py, which measures how near they are.
 """
 
+import copy
 import math
 import pathlib
 import time
@@ -97,7 +98,7 @@ def main() -> None:
     loud = 8 * np.median(loudness)
     styles = [judge.grams for judge, own in zip(judges, loudness) if own < loud]
     loss_of = judges[0]  # its Gram matrices are exchanged, so that one recorded graph does for all
-    loss_of.grams = [gram.clone() for gram in loss_of.grams]
+    loss_of.grams = copy.deepcopy(loss_of.grams)
     frames, size = bundled_photos(SIZE * 9 // 8)[0], SIZE * 9 // 8
     others = others_photos(given.photos, size)
     both = frames, torch.cat(others) if others else frames

@@ -86,6 +86,7 @@ def test_run_all_in_jupyterlab(lab):
         wait_until(page, lambda: video.evaluate(playing), 20)
 
         try_studio(page, folder, ".noUi-handle")
+        page.screenshot(path=shots / "studio.png")
         for n, heading in enumerate(page.locator(HEADINGS).all()):
             heading.scroll_into_view_if_needed()
             page.wait_for_timeout(200)

@@ -75,26 +75,22 @@ KANDINSKY = "data/styles/composition_vii.jpg"
 @pytest.mark.parametrize(
     "given, judged",
     [({}, True), (dict(vgg="random"), False),
-     (dict(file="great_wave.pth", name="great_wave", style="great_wave"), True),
-     (dict(file="candy.pth", name="candy"), False),
-     (dict(file="candy.pth", name="candy", style_image=KANDINSKY), True),
+     (dict(file="great_wave.pth", style="great_wave"), True),
+     (dict(file="candy.pth"), False),
+     (dict(file="candy.pth", style_image=KANDINSKY), True),
      (dict(file="snow.pth", style="composition_vii", style_image=KANDINSKY), False)],
 )  # fmt: skip
-def test_a_network_is_judged_by_the_loss_it_was_trained_on(nb, capsys, given, judged):
+def test_a_network_is_judged_by_the_loss_it_was_trained_on(nb, tmp_path, capsys, given, judged):
     """By its own weights; not at all where its VGG16 or its style is not at hand."""
     settings = dict(vgg_weights=given.get("vgg", "imagenet"), content_weight=3.0, style_weight=7.0)
-    names = nb.__dict__ | dict(
-        chosen=types.SimpleNamespace(content_image="", style_image=given.get("style_image", ""),
-                                     compare_iterations=3),
-        network_file=nb.Path(given.get("file", "snow-1a2b3c/final.pth")), arguments={},
-        made=dict(settings=settings), style_name=given.get("name", "snow"),
-        style_path=nb.Path("data/styles") / f"{given.get('style', 'snow')}.jpg",
-        vgg16=types.SimpleNamespace(weights="imagenet"),
-    )  # fmt: skip
-    run_cell("run-judge", names)
-    assert names["iterations"] == (3 if judged else 0)
-    assert judged or capsys.readouterr().out.startswith("Not compared: ")
-    assert names["weights"] == dict(content_weight=3.0, style_weight=7.0)
+    file = tmp_path / given.get("file", "snow-1a2b3c/final.pth")
+    nb.save_checkpoint(file, settings=settings)
+    chosen = types.SimpleNamespace(style_image=given.get("style_image", ""))
+    style_path = nb.Path("data/styles") / f"{given.get('style', 'snow')}.jpg"
+    found = nb.learned_by(file, dict(vgg_weights="imagenet"), chosen, style_path)
+    assert found == (dict(content_weight=3.0, style_weight=7.0) if judged else {})
+    said = capsys.readouterr().out
+    assert said.startswith("Not compared: set style_image") and str(file) in said or judged
 
 
 @pytest.mark.parametrize(
@@ -179,11 +175,13 @@ def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, noise, 
     clip, view = "clip.mp4" if len(saved) == 3 else None, picture(48, 48)
     saved = [{"noise": one, "the photo": one / 2} for one in saved]
     found = iter(types.SimpleNamespace(saved=s, curves={}, loss=1.0, pictures={}) for s in saved)
+    chosen = types.SimpleNamespace(image_size=48, compare_iterations=3)
     names = nb.__dict__ | dict(
-        iterations=3, chosen=types.SimpleNamespace(image_size=48), network=None, style=None,
-        clip=clip, content_name="clip", content_picture=view, later_picture=view, weights={},
-        photos=nb.pil_to_tensor(view)[None], vgg16=None,
-        made=dict(seconds=seconds), compare_methods=lambda *_: next(found),
+        chosen=chosen, network=None, style=None, style_path=None, network_file=None, arguments={},
+        clip=clip, content_name="clip", content_picture=view, later_picture=view,
+        photos=nb.pil_to_tensor(view)[None], vgg16=None, learned_by=lambda *_: dict(style_weight=7),
+        load_checkpoint=lambda _: dict(seconds=seconds),
+        compare_methods=lambda *_, style_weight: next(found),
         loss_figure=lambda *_: None, show_pictures=lambda *_: None,
     )  # fmt: skip
     run_cell("run-compare", names)

@@ -380,7 +380,8 @@ def test_sound_longer_than_the_picture(nb, tmp_path, capsys, seconds):
     assert list(nb.first_frames(clip)) == ["0 s", "0.24 s", "0.48 s", "0.72 s"]
     assert numbers(painted(nb, clip, tmp_path / "out.mp4")) == [*range(25)]
     said = capsys.readouterr()
-    assert re.fullmatch(r"out\.mp4: 25 frames in \d+\.\d s\n", said.out) and "25/25" in said.err
+    name = re.escape(str(tmp_path / "out.mp4"))
+    assert re.fullmatch(rf"{name}: 25 frames in \d+\.\d s\n", said.out) and "25/25" in said.err
     assert opened(nb, tmp_path / "out.mp4")[0].sound == ["aac"]
 
 
@@ -818,17 +819,17 @@ def check_name(nb, tmp_path, monkeypatch, name, stored="NFC", asked="NFC"):
     assert names(work) == sorted([stored, "outputs"])
 
 
-def chosen_for_painting(nb, work, **given):
+def chosen_for_painting(nb, work, names=None, **given):
     """Section 6's choices, by its own cell, in a working folder without ready-made styles."""
     places = types.SimpleNamespace(
         home=work, data=work / "data", local=work, checkpoints=work, repository=""
     )
     asked = dict(video="", content_image="") | given
-    names = vars(nb) | dict(
+    found = vars(nb) | dict(
         chosen=types.SimpleNamespace(**asked), places=places, network=Tinted(), style_name="snow",
         style_path=work / "snow.jpg", network_file=None, photos=torch.full((1, 3, 64, 64), 99),
-    )  # fmt: skip
-    return run_cell("run-content", names)
+    ) | (names or {})  # fmt: skip
+    return run_cell("run-content", found)
 
 
 def test_a_folder_whose_first_clip_is_broken(nb, tmp_path, monkeypatch):
@@ -845,6 +846,26 @@ def test_a_folder_whose_first_clip_is_broken(nb, tmp_path, monkeypatch):
     (tmp_path / "rec" / "a.mp4").unlink()
     names = chosen_for_painting(nb, tmp_path, video="rec")
     assert names["content_name"] == "b" and names["content_picture"].size != (64, 64)
+
+
+@pytest.mark.parametrize(
+    "file, style, both",
+    [("snow-123456/final.pth", "data/styles/snow.jpg", True),  # trained here, or the day before
+     ("snow.pth", "data/styles/snow.jpg", False),  # the ready-made one itself
+     ("snow-123456/final.pth", "mine/snow.jpg", False)],  # another picture of that name
+)  # fmt: skip
+def test_the_ready_made_network_of_the_style_paints_too(
+    nb, tmp_path, monkeypatch, file, style, both
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(nb.FETCHED, "data/cockatoo.mp4")
+    (tmp_path / "data").mkdir()
+    weights = nb.fresh_network(0).state_dict()
+    nb.save_checkpoint(tmp_path / "checkpoints" / "snow.pth", network=weights)
+    more = dict(network_file=nb.Path("checkpoints", file), style_path=tmp_path / style)
+    names = chosen_for_painting(nb, tmp_path, names=more)
+    assert [*names["ready_made"]] == ["snow"]
+    assert [*names["painters"]] == ["your network", "the ready-made snow.pth"][: 1 + both]
 
 
 def test_the_notes_of_the_readers_picture_are_kept(nb, tmp_path, monkeypatch):

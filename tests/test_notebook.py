@@ -1,6 +1,7 @@
 """The notebook itself: its form, and whole runs through papermill as a reader would run it."""
 
 import ast
+import builtins
 import itertools
 import json
 import pathlib
@@ -149,6 +150,32 @@ def test_definitions_only_define_and_do_not_read_settings():
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
         assert not read & set(SETTINGS) - local, cell["id"]
+
+
+def test_names_of_the_lesson_are_born_in_the_open():
+    """What an open cell reads is defined by a `definitions` cell, or assigned in an open cell."""
+    known = set(dir(builtins))
+    for cell in CODE:
+        tree = ast.parse(cell["text"])
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        if "run" not in tags(cell):
+            known |= {node.name for node in tree.body if is_scope(node)} | assigned(tree)
+            imports = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
+            known |= {(n.asname or n.name).split(".")[0] for i in imports for n in i.names}
+        elif not is_closed(cell):
+            known |= assigned(tree)
+            assert {n.id for n in names if isinstance(n.ctx, ast.Load)} <= known, cell["id"]
+
+
+def test_what_a_widget_reads_is_assigned_once():
+    """A callback finds the names as its cell left them, whatever cell was run again since."""
+    runs = [ast.parse(cell["text"]) for cell in CODE if "run" in tags(cell)]
+    for tree in runs:
+        for function in filter(is_scope, tree.body):
+            nodes = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+            read = {node.id for node in nodes} - assigned(function)
+            for name in read & assigned(tree):
+                assert sum(name in assigned(other) for other in runs) == 1, name
 
 
 def test_no_cell_changes_a_setting():
@@ -381,7 +408,8 @@ def zip_of_photos(path: pathlib.Path) -> pathlib.Path:
 
 @pytest.mark.colab
 def test_in_colab_with_addresses(tmp_path, colab):
-    """A web server on loopback, an empty folder: results and checkpoints are on the Drive."""
+    """A web server on loopback, an empty folder: results and checkpoints are on the Drive. The
+    next style's picture comes from pytorch/examples."""
     picture(90, 64, 7).save(tmp_path / "winter.png")
     make_clip(tmp_path / "island.mp4", seconds=1, rate="6")
     zip_of_photos(tmp_path / "photos.zip")
@@ -389,13 +417,21 @@ def test_in_colab_with_addresses(tmp_path, colab):
     names = dict(dataset="photos.zip", style_image="winter.png", video="island.mp4")
     names["start_from"] = "begin.pth"
     files = {f"/{name}": (tmp_path / name).read_bytes() for name in names.values()}
+    mosaic = "pytorch/examples/raw/main/fast_neural_style/images/style-images/mosaic.jpg"
+    picture(80, 80, 9).save(tmp_path / "mosaic.jpg")
+    files[f"/{mosaic}"] = (tmp_path / "mosaic.jpg").read_bytes()
     with serve(files) as server:
+        text = colab.notebook.read_text()
+        colab.notebook.write_text(text.replace('https://github.com/\\"', f'{server.url}/\\"'))
         given = {setting: f"{server.url}/{name}" for setting, name in names.items()}
         settings = SMALL | given | dict(clip_duration=None)
         executed = run(colab.notebook, colab.content, **settings)
     said = printed(executed)
     assert not outputs(executed, "error") and "Mounted at" in said
     assert re.search(r"begun from .*begin\.pth", said)
+    assert (colab.drive / "data" / "styles" / "mosaic.jpg").read_bytes() == files[f"/{mosaic}"]
+    lesson = next(cell for cell in executed["cells"] if cell["id"] == "run-transfer")
+    assert len(pictures(dict(cells=[lesson]))) == 2  # the losses, the paintings
     assert len(trainings(colab.drive, "winter")) == 1
     assert read(colab.drive / "outputs" / "island_winter.mp4").shape == (6, 48, 64, 3)
     assert len([*(colab.content / "data").rglob("photos.zip")]) == 1

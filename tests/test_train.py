@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
 import torch
 from helpers import edges, press_at, same
-from notebook import ROOT
+from notebook import ROOT, run_cell
 from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
 SMALL = dict(batch_size=4, image_size=48, vgg_weights="random", device="cpu", warmup_steps=3)
@@ -69,6 +70,30 @@ def test_the_warm_start_learns_to_redraw(nb, photos):
     assert len(losses) == 60 and sum(losses[-5:]) < sum(losses[:5]) / 2
     with torch.no_grad():
         assert nb.redraw_loss(network(batch), batch).total < before / 2
+
+
+def test_who_only_paints_seeks_no_other_style(nb):
+    """Neither here nor on the web: the folders are not even looked at."""
+    chosen, path = types.SimpleNamespace(paint_with="snow"), nb.Path("data/styles/snow.jpg")
+    names = run_cell("run-transfer", vars(nb) | dict(chosen=chosen, places=None, style_path=path))
+    assert names["lesson"] is None and "curves" not in names
+
+
+def test_a_dead_drive_is_passed_over(nb, tmp_path, monkeypatch):
+    """Its folder answers with errors; what the training left on this machine's disk is found."""
+    monkeypatch.chdir(tmp_path)
+    drive, glob = tmp_path / "drive" / "x-123456", nb.Path.glob
+    here = tmp_path / "checkpoints" / "x-123456" / "final.pth"
+    here.parent.mkdir(parents=True)
+    here.write_bytes(b"1")
+
+    def dead(path, what):
+        if path == drive:
+            raise OSError(107, "Transport endpoint is not connected")
+        return glob(path, what)
+
+    monkeypatch.setattr(nb.Path, "glob", dead)
+    assert nb.kept(drive, "final.pth") == [here]
 
 
 def test_the_lessons_loop_is_the_one_that_trains(nb, photos, style, tmp_path):
