@@ -169,7 +169,7 @@ def test_methods_are_compared_at_equal_loss(nb, vgg, content, other, monkeypatch
     [(5956.0, [4.0, 7.7, 9.0], "after 770 pictures", "after 1,500 pictures"),
      (10.0, [-0.1, -0.2, 9.0], "never", "never"), (0, [4.0, 5.0], None, None)],
 )  # fmt: skip
-def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, noise, photo):
+def test_when_a_training_has_paid_for_itself(nb, capsys, monkeypatch, seconds, saved, noise, photo):
     """As often as the median of the seconds saved on a picture goes into the training's. There
     are three pictures, without a clip two. Nothing is said of a training that is not known."""
     clip, view = "clip.mp4" if len(saved) == 3 else None, picture(48, 48)
@@ -177,13 +177,13 @@ def test_when_a_training_has_paid_for_itself(nb, capsys, seconds, saved, noise, 
     found = iter(types.SimpleNamespace(saved=s, curves={}, loss=1.0, pictures={}) for s in saved)
     chosen = types.SimpleNamespace(image_size=48, compare_iterations=3)
     names = nb.__dict__ | dict(
-        chosen=chosen, network=None, style=None, style_path=None, network_file=None, arguments={},
+        chosen=chosen, network=None, style=None, style_path=None, network_file=None, plan={},
         clip=clip, content_name="clip", content_picture=view, later_picture=view,
         photos=nb.pil_to_tensor(view)[None], vgg16=None, learned_by=lambda *_: dict(style_weight=7),
-        load_checkpoint=lambda _: dict(seconds=seconds),
         compare_methods=lambda *_, style_weight: next(found),
         loss_figure=lambda *_: None, show_pictures=lambda *_: None,
     )  # fmt: skip
+    monkeypatch.setattr(nb, "load_checkpoint", lambda _: dict(seconds=seconds))
     run_cell("run-compare", names)
     assert next(found, None) is None
     said, training = capsys.readouterr().out, f"Training, {seconds:,.0f} s, pays for itself"

@@ -154,7 +154,7 @@ def test_odd_and_tiny(nb, tmp_path, size):
 def test_a_size_that_changes_midway(nb, tmp_path, ending, codec):
     """As calls, shared screens and TV recordings have it: all frames, in the first one's size."""
     parts = []
-    for n, size in enumerate([(64, 48), (96, 72)]):
+    for n, size in enumerate([(64, 48), (48, 96)]):
         part = tmp_path / f"{n}{ending}"
         parts.append(numbered(part, 10, "10", ("-c:v", codec, "-b:v", "1M"), size, first=60 * n))
     (tmp_path / "list").write_text("".join(f"file '{part.name}'\n" for part in parts))
@@ -163,6 +163,34 @@ def test_a_size_that_changes_midway(nb, tmp_path, ending, codec):
     about, frames = opened(nb, clip)
     assert about.size == (64, 48) and len(frames) == 20
     assert numbers(frames) == [*range(10), *range(60, 70)]
+    left, right = preview(nb, tmp_path, clip)
+    assert 20 <= len(left) <= 22 and numbers(left)[-1] == numbers(right)[-1] == 69
+
+
+def preview(nb, tmp_path, clip, start=0.0):
+    """The clip and its painting, by a network that changes nothing, as the page shows them."""
+    painting = nb.stylize_video(
+        Tinted(), clip, tmp_path / "painted.mp4", strength=0, steady=0, start=start
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nb, "get_ipython", lambda: True)
+        patch.setattr(nb, "display", lambda v: (tmp_path / "shown.mp4").write_bytes(v.data))
+        nb.show_video(clip, painting, False, start)
+    both = read(tmp_path / "shown.mp4")
+    return both[:, :, :400], both[:, :, 400:]
+
+
+@pytest.mark.parametrize("start", [0.0, 5.0])
+@pytest.mark.parametrize("ending", ["mp4", "ts", "flv", "mpg", "gif"])
+def test_the_preview_shows_the_same_moment_twice(nb, tmp_path, ending, start):
+    how = ("-c:v", "libx264", "-bf", "2", "-g", 250)
+    if ending in ("mpg", "gif"):
+        how = ("-b:v", "2M", "-g", 250) if ending == "mpg" else ("-pix_fmt", "rgb8")
+    clip = numbered(tmp_path / f"in.{ending}", 175, "25", tuple(map(str, how)))
+    left, right = map(numbers, preview(nb, tmp_path, clip, start))
+    assert abs(len(left) - (175 - round(start * 25))) <= 2
+    assert max(abs(a - b) for a, b in zip(left, right)) <= 1
+    assert abs(right[0] - start * 25) <= 1
 
 
 # Colours
@@ -265,6 +293,8 @@ def test_hdr_becomes_sdr(nb, tmp_path, hdr, transfer):
     check_hdr(frames[0], transfer)
     check_hdr(painted(nb, clip, tmp_path / "out.mp4")[2], transfer)
     check_hdr(np.asarray(nb.first_frames(clip)["0 s"]), transfer)
+    left, right = preview(nb, tmp_path, clip)
+    assert near(left[2].mean((0, 1)), right[2].mean((0, 1)), 8)
 
 
 @pytest.mark.parametrize("codec, ending, tags", [
@@ -554,6 +584,27 @@ def test_a_browsers_recording(nb, tmp_path):
     assert abs(picture_seconds(tmp_path / "out.mp4") - 2) < 0.05
 
 
+def test_one_short_gap_makes_no_clip_of_1000_frames_a_second(nb, tmp_path):
+    """A browser's recording again, in which two frames are a millisecond apart."""
+    times = "N*33+mod(N*N\\,7)-33*eq(N\\,100)+eq(N\\,100)*(0.5+mod(99*99\\,7)-mod(100*100\\,7))"
+    source = "-f lavfi -i testsrc=size=64x48:rate=30:duration=10 -vf".split()
+    how = "-fps_mode passthrough -enc_time_base 1/1000 -c:v libvpx -deadline realtime -f webm"
+    clip = tmp_path / "in.webm"
+    ff(*source, f"settb=1/1000,setpts='({times})/1000/TB'", *how.split(), "-live", 1, clip)
+    about, frames = nb.open_video(without_default_duration(clip))
+    assert about.rate == 100 and abs(len([*frames]) - 1000) <= 20
+
+
+@pytest.mark.parametrize("rate, jitter", [(120, 0.1), (240, 0.16)])
+def test_a_fast_clip_a_little_uneven_loses_no_frames(nb, tmp_path, rate, jitter):
+    numbered(tmp_path / "even.mp4", 250, str(rate))
+    shift = f"setpts='(N+{jitter}*mod(N*N\\,3))/{rate}/TB'"
+    how = "-fps_mode passthrough -enc_time_base 1/90000 -video_track_timescale 90000".split()
+    ff("-i", tmp_path / "even.mp4", "-vf", shift, *how, tmp_path / "in.mp4")
+    about, frames = nb.open_video(tmp_path / "in.mp4")
+    assert len(set(numbers(frames))) >= 245 and about.rate < 2 * rate
+
+
 def test_a_gif_of_uneven_delays(nb, tmp_path):
     colours = ["red", "lime", "blue", "yellow", "cyan", "magenta", "black", "orange"]
     pictures = [PIL.Image.new("RGB", (64, 48), colour) for colour in colours]
@@ -650,6 +701,45 @@ def test_a_slide_show(nb, tmp_path, ending):
     assert [numbers([np.asarray(v)])[0] for v in shown.values()] == [
         int(float(title.split()[0]) // 5) for title in shown
     ]
+
+
+@pytest.mark.parametrize("start", [6.1, 7.0, 7.9])
+def test_sound_begins_with_the_first_frame_of_a_slide_show(nb, tmp_path, start):
+    """Which is shown from the nearest slide on."""
+    clip = numbered(tmp_path / "in.mp4", 4, "1/5", sound=20)
+    out = tmp_path / "out.mp4"
+    pictures = numbers(painted(nb, clip, out, start=start))
+    first = round(start / 5)
+    assert pictures == [*range(first, 4)]
+    words = f"-v error -i {out} -map 0:a -ac 1 -ar 1000 -f s16le -".split()
+    sound = subprocess.run([FFMPEG, *words], capture_output=True, check=True).stdout
+    assert abs(len(sound) / 2000 - (20 - 5 * first)) < 0.2
+
+
+def test_a_folder_of_clips_is_painted_anew_by_other_settings(nb, tmp_path):
+    """And by another network; what is there already is passed over."""
+    (tmp_path / "clips").mkdir()
+    numbered(tmp_path / "clips" / "a.mp4", 20, "10")
+    other = Tinted()
+    other.scale.data *= 0.9
+    made = []
+    for network, how in ((Tinted(), dict(duration=1)), (Tinted(), {}), (other, {}), (other, {})):
+        before = names(tmp_path / "out") if made else []
+        (path,) = nb.stylize_clips(network, tmp_path / "clips", tmp_path / "out", "x", **how)
+        made.append((path, len(read(path)), names(tmp_path / "out") == before))
+    assert [count for _, count, _ in made] == [10, 20, 20, 20]
+    assert len({path for path, *_ in made}) == 3 and [same for *_, same in made][-1]
+    assert nb.stylize_clips(other, None, tmp_path, "x") == []
+
+
+def test_folders_of_clips_with_dots_in_their_names(nb, tmp_path):
+    """Two days of a holiday: two folders of paintings."""
+    for count in (5, 8):
+        folder = tmp_path / f"trip 2024.05.{count}"
+        folder.mkdir()
+        numbered(folder / "a.mp4", count, "10")
+        (path,) = nb.stylize_clips(Tinted(), folder, tmp_path / "out", "x")
+        assert len(read(path)) == count and path.parent.name.startswith(f"{folder.name}_x-")
 
 
 def test_a_fragmented_mp4_cut_off(nb, tmp_path):

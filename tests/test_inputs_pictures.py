@@ -973,6 +973,33 @@ def test_a_drive_that_dies_in_mid_training(nb, tmp_path, monkeypatch, capsys, le
     assert nb.load_checkpoint(folder / "final.pth")["done"] == 2
 
 
+def test_large_pictures_are_thinned_out_for_figures(nb, monkeypatch):
+    """A phone's 48 megapixels took 3 GB in Matplotlib."""
+    seen, imshow = [], nb.matplotlib.axes.Axes.imshow
+
+    def spy(axes, array, **how):
+        seen.append(array.shape)
+        return imshow(axes, array, **how)
+
+    monkeypatch.setattr(nb.matplotlib.axes.Axes, "imshow", spy)
+    nb.show_pictures({"large": PIL.Image.new("RGB", (8000, 6000)), "map": torch.zeros(40, 30)})
+    assert max(seen[0]) < 1500 and seen[1] == (40, 30)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tiff"])
+def test_a_turned_photo_is_saved_upright(nb, tmp_path, ending):
+    exif, photo = PIL.Image.Exif(), PIL.Image.new("RGB", (40, 30))
+    exif[0x0112] = 6
+    photo.paste("red", (0, 0, 10, 30))  # above, when it is upright
+    photo.save(tmp_path / "turned.png", exif=exif)
+    with PIL.Image.open(tmp_path / "turned.png") as opened:
+        nb.save_image(opened, tmp_path / f"out.{ending}")
+    saved = PIL.Image.open(tmp_path / f"out.{ending}")
+    assert saved.size == (30, 40) and saved.getexif().get(0x0112, 1) == 1
+    red, _, _ = saved.convert("RGB").getpixel((15, 3))
+    assert red > 200 and saved.convert("RGB").getpixel((15, 30))[0] < 50
+
+
 def test_a_figure_that_cannot_be_kept_is_shown(nb, tmp_path):
     figure = nb.matplotlib.figure.Figure((1, 1))
     for path in (None, tmp_path / "no" / "folder.jpg", tmp_path, "/dev/full", tmp_path / "a.jpg"):

@@ -269,6 +269,13 @@ def test_what_the_repository_does_not_have_is_none_or_one_sentence(nb, places, p
     assert published.asked == [] and left(places) == set()  # only data/… and checkpoints/… files
 
 
+def test_a_repository_that_is_no_address_is_one_sentence(nb, places, capsys):
+    places.repository = "owner/name"
+    assert nb.find(places, "checkpoints/none.pth", needed=False) is None
+    said = capsys.readouterr().out
+    assert said == "owner/name/checkpoints/none.pth is no address: begin it with https://\n"
+
+
 def test_the_repository_comes_before_the_web(nb, places, published, monkeypatch):
     name = "data/cockatoo.mp4"
     published.files["/web/cockatoo.mp4"] = b"from the web"

@@ -3,6 +3,7 @@
 import pathlib
 
 import pytest
+import torch
 from notebook import run_cell, settings
 
 GIVEN = settings()
@@ -112,17 +113,23 @@ def test_a_value_of_a_wrong_kind_is_one_sentence(nb, name):
         assert "\n" not in str(problem.value)
 
 
-def folder_of(nb, places, style, has_gpu=False, name="snow", count=400, **given):
+def prepared(chosen, count=400):
+    """Photos and a style picture of these settings' sizes."""
+    side = chosen.image_size * 9 // 8
+    return torch.zeros(1).expand(count, 3, side, side), torch.zeros(3, chosen.style_size, 9)
+
+
+def folder_of(nb, places, style, has_gpu=False, name="snow", count=400, stale=None, **given):
     """Where the notebook keeps the training of these settings, by its own run cell."""
     chosen = nb.resolve_settings(GIVEN | given, has_gpu)
     path = places.home / f"{name}.jpg"
     path.write_bytes(style.numpy().tobytes())
     seen = vars(nb) | dict(chosen=chosen, places=places, style_path=path)
     seen["photo_source"] = places.local / f"{pathlib.Path(chosen.dataset).name}.zip"
-    seen["photos"] = range(count)
+    seen["photos"], shown = prepared(stale or chosen, count)
     seen["vgg16"] = type("Judge", (), dict(weights=chosen.vgg_weights or "imagenet"))
     told = []
-    seen |= dict(photo=None, style=None, train=lambda *given, **_: told.append(given[2]))
+    seen |= dict(photo=None, style=shown, train=lambda *given, **_: told.append(given[2]))
     assert run_cell("run-train", seen)["folder"] == told[0]
     return told[0]
 
@@ -149,6 +156,12 @@ def test_a_training_lives_in_a_folder_of_what_defines_it(nb, places, style, monk
     assert len(set(folders)) == len(folders)
     assert folder_of(nb, places, style, has_gpu=True) not in folders  # another preset
     assert folder_of(nb, places, style, count=399) not in folders  # other photos of that name
+    before = nb.resolve_settings(GIVEN, False)  # section 2 was not run again
+    for setting in (dict(style_size=99), dict(image_size=64)):
+        proper = folder_of(nb, places, style, **setting)
+        assert folder_of(nb, places, style, stale=before, **setting) != proper
+    whole = dict(tv_weight=0, style_weight=10**10, temporal_weight=350)  # the usual ones
+    assert folder_of(nb, places, style, **whole) == mine
     sets = [folder_of(nb, places, style, dataset=f"{place}/photos") for place in "ab"]
     assert sets[0] != sets[1]  # two sets of one name
     (places.checkpoints / "start.pth").write_bytes(b"")
@@ -173,12 +186,43 @@ def test_the_folder_of_a_training_does_not_hang_on_where_things_lie(nb, places, 
     assert set_to[0] == set_to[1] != with_start.name
 
 
+@pytest.mark.parametrize("given", ["mine", " mine ", "mine.pth", '"mine"', "checkpoints/mine.pth"])
+def test_networks_are_called_by_name(nb, places, given):
+    file = places.checkpoints / "mine.pth"
+    file.write_bytes(b"a network")
+    assert nb.find_network(given, places) == file
+    with pytest.raises(nb.Problem, match="yours"):
+        nb.find_network("yours", places)
+
+
+def test_a_network_that_is_here_is_not_asked_for_elsewhere(nb, places, monkeypatch):
+    places.repository = "https://example.org/raw"
+    monkeypatch.setattr(nb, "download", lambda *given: pytest.fail(f"asked for {given[0]}"))
+    file = places.checkpoints / "start.pth"
+    file.write_bytes(b"a network")
+    monkeypatch.chdir(places.home)
+    assert nb.find_network("start.pth", places).samefile(file)
+
+
+def test_painting_does_not_need_what_a_training_would_begin_with(nb, places):
+    chosen = nb.resolve_settings(GIVEN | dict(paint_with="a.pth", start_from="gone.pth"), False)
+    assert arguments_of(nb, chosen, "imagenet", places)["start_from"] is None
+
+
+def test_styles_are_called_by_name(nb, places):
+    (places.data / "styles").mkdir(parents=True)
+    (places.data / "styles" / "mine.jpg").write_bytes(b"a picture")
+    for given in ("mine", "mine ", '"mine"'):
+        chosen = nb.resolve_settings(GIVEN | dict(style_image=given), False)
+        assert nb.find_style(chosen, places) == places.data / "styles" / "mine.jpg"
+
+
 def arguments_of(nb, chosen, weights, places):
     """train's arguments by these settings."""
     style = places.home / "style.jpg"
     style.write_bytes(b"a style")
-    arguments, _ = nb.plan_training(chosen, weights, places, style, places.home / "a.zip", [0] * 9)
-    return arguments
+    pictures = prepared(chosen)
+    return nb.plan_training(chosen, weights, places, *pictures, places.home / "a.zip", style)[0]
 
 
 def test_arguments_are_the_usual_ones_of_the_vgg16_where_none_is_set(nb, places, monkeypatch):

@@ -566,18 +566,19 @@ def test_steady_leaves_a_moving_camera_alone(nb):
 
 
 def test_a_large_frame_is_painted_in_tiles(nb, monkeypatch):
+    """On a CPU in squares of 1,024 pixels, from 2.2 megapixels on."""
+    network, sizes = nb.fresh_network(0).eval(), []
+    monkeypatch.setattr(nb, "paint_tiles", lambda network, frame, tile, *_: sizes.append(tile))
+    monkeypatch.setattr(nb, "paint_whole", lambda network, frame, *_: sizes.append("whole"))
+    for width, height in ((1920, 1080), (2048, 1152), (8000, 200)):
+        nb.paint(network, torch.zeros(3, height, width, dtype=torch.uint8))
+    assert sizes == ["whole", 1024, "whole"]
+
+
+def test_a_frame_in_tiles_is_the_whole_frames_painting(nb):
     network, frame = nb.fresh_network(0).eval(), nb.pil_to_tensor(picture(500, 400))
-    whole = nb.paint(network, frame)
-    monkeypatch.setattr(nb, "PIXEL_BYTES", 1.2e9 / 100_000)  # memory for half the frame
-    tiles, sizes = nb.paint_tiles, []
-
-    def spy(*given, **more):
-        sizes.append(given[2])
-        return tiles(*given, **more)
-
-    monkeypatch.setattr(nb, "paint_tiles", spy)
-    painted = nb.paint(network, frame)
-    assert sizes == [223] and painted.shape == frame.shape
+    whole, painted = nb.paint(network, frame), nb.paint(network, frame, tile=223)
+    assert painted.shape == frame.shape
     assert (painted.float() - whole.float()).abs().mean() < 8
 
 
