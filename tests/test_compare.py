@@ -178,7 +178,7 @@ def test_when_a_training_has_paid_for_itself(nb, capsys, monkeypatch, seconds, s
     chosen = types.SimpleNamespace(image_size=48, compare_iterations=3)
     names = nb.__dict__ | dict(
         chosen=chosen, network=None, style=None, style_path=None, network_file=None, plan={},
-        clip=clip, content_name="clip", content_picture=view, later_picture=view,
+        clip=clip, content_name="clip", content_picture=view, later_picture=clip and view,
         photos=nb.pil_to_tensor(view)[None], vgg16=None, learned_by=lambda *_: dict(style_weight=7),
         compare_methods=lambda *_, style_weight: next(found),
         loss_figure=lambda *_: None, show_pictures=lambda *_: None,

@@ -193,6 +193,13 @@ def test_the_preview_shows_the_same_moment_twice(nb, tmp_path, ending, start):
     assert abs(right[0] - start * 25) <= 1
 
 
+@pytest.mark.parametrize("kind, ending", [("vp9", "webm"), ("qtrle", "mov")])
+def test_the_preview_of_a_transparent_clip(nb, tmp_path, kind, ending):
+    """On white, as it is painted: on both sides."""
+    for side in preview(nb, tmp_path, see_through(tmp_path / f"in.{ending}", kind)):
+        assert near(side[0, 40:-40, 40:160], 255, 6) and near(side[0, 150, 310], (0, 0, 220), 9)
+
+
 # Colours
 
 
@@ -496,6 +503,8 @@ def test_a_cover_is_not_the_picture(nb, tmp_path, ending):
     assert opened(nb, both)[0].size == (64, 48)
     frames = painted(nb, both, tmp_path / "out.mp4")
     assert frames.shape[1:3] == (48, 64) and in_order(frames, 10)
+    left, right = map(numbers, preview(nb, tmp_path, both))  # ffmpeg 7 repeats some
+    assert [*dict.fromkeys(left)] == [*dict.fromkeys(right)] == [*range(10)]
 
 
 @pytest.mark.parametrize("ending", ["mp3", "m4a", "flac"])
@@ -732,6 +741,17 @@ def test_a_folder_of_clips_is_painted_anew_by_other_settings(nb, tmp_path):
     assert nb.stylize_clips(other, None, tmp_path, "x") == []
 
 
+def test_a_folder_of_clips_is_painted_anew_by_another_mixture(nb, tmp_path):
+    """The same networks, other shares."""
+    (tmp_path / "clips").mkdir()
+    numbered(tmp_path / "clips" / "a.mp4", 5, "10")
+    made = set()
+    for share in (0.9, 0.1, 0.1):
+        mixture = nb.Mixture({Tinted(): share, nb.nn.Identity(): 1 - share})
+        made |= {*nb.stylize_clips(mixture, tmp_path / "clips", tmp_path / "out", "x")}
+    assert len(made) == 2
+
+
 def test_folders_of_clips_with_dots_in_their_names(nb, tmp_path):
     """Two days of a holiday: two folders of paintings."""
     for count in (5, 8):
@@ -902,8 +922,8 @@ def check_name(nb, tmp_path, monkeypatch, name, stored="NFC", asked="NFC"):
     result = nb.stylize_video(Tinted(), clip, nb.Path(f"{target}.mp4"), strength=0)
     assert numbers(read(f"file:{result}")) == [*range(10)]
     gif = result.with_suffix(".gif")
-    words = f"scale=320:-1:flags=lanczos,{nb.GIF}"
-    assert nb.run_ffmpeg("-t", 4, "-i", result, "-vf", words, gif) == ""
+    twice, words = ("-t", 4, "-i", result) * 2, nb.GIF.format("scale=320:-1:flags=lanczos")
+    assert nb.run_ffmpeg(*twice, "-lavfi", words, gif) == ""
     nb.show_video(clip, result)
     assert names(work / "outputs") == sorted([result.name, gif.name])
     assert names(work) == sorted([stored, "outputs"])
@@ -931,11 +951,14 @@ def test_a_folder_whose_first_clip_is_broken(nb, tmp_path, monkeypatch):
     (tmp_path / "rec" / "a.mp4").write_bytes((tmp_path / "rec" / "b.mp4").read_bytes()[:200])
     names = chosen_for_painting(nb, tmp_path, video="rec")
     assert names["content_name"] == "photo" and names["content_picture"].size == (64, 64)
+    assert names["later_picture"] is None
+    run_cell("run-maps", names | dict(ready_made={"snow": None}))  # shows nothing
     done = nb.stylize_folder(names["network"], names["clip"], tmp_path / "out", strength=0)
     assert [path.name for path in done] == ["b.mp4"]
     (tmp_path / "rec" / "a.mp4").unlink()
     names = chosen_for_painting(nb, tmp_path, video="rec")
     assert names["content_name"] == "b" and names["content_picture"].size != (64, 64)
+    assert names["later_picture"].size == names["content_picture"].size
 
 
 @pytest.mark.parametrize(

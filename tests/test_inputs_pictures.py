@@ -580,6 +580,20 @@ def test_paths_as_they_are_pasted(nb, places, monkeypatch, name, stored):
                 assert found.read_bytes() == b"x" and found.samefile(path)
 
 
+@pytest.mark.parametrize("name", ["사진/그림.jpg", "\uf90a.jpg"])  # Mac, Windows
+def test_names_in_both_normal_forms_and_in_neither(nb, places, name):
+    """As Colab's "Copy path" gives them; the second is a letter that both forms would change."""
+    first, slash, last = name.rpartition("/")
+    for forms in (("NFD", "NFC"), ("NFC", "NFD")):
+        folder = places.data / "-".join(forms)
+        path = folder / (unicodedata.normalize(forms[0], first) + slash)
+        path /= unicodedata.normalize(forms[1], last) if first else last
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        for text in (str(path), f" '{path}'\n"):
+            assert nb.find(places, text) == path
+
+
 def test_addresses_as_they_are_pasted(nb, places):
     data = encoded(picture(*WIDE))
     with serve({"/a%20b.png": data, "/%ED%99%94.PNG": data}) as server:

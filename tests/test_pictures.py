@@ -5,6 +5,7 @@ import io
 import signal
 import subprocess
 import sys
+import types
 import zipfile
 
 import numpy as np
@@ -15,7 +16,7 @@ import PIL.PngImagePlugin
 import pytest
 import torch
 from helpers import Tinted, encoded, picture
-from notebook import ROOT
+from notebook import ROOT, run_cell
 from server import serve
 from torchvision.transforms.v2.functional import pil_to_tensor
 
@@ -79,6 +80,23 @@ def test_a_folder_whose_names_differ_only_in_their_endings(nb, tmp_path):
     assert sorted(done) == sorted((tmp_path / "out").iterdir())
 
 
+def test_a_picture_that_comes_later_is_painted(nb, tmp_path):
+    """Though its name differs from another's, which is painted, in its ending only."""
+    source, colours = tmp_path / "in", {"b.jpg": (200, 0, 0), "b.bmp": (0, 200, 0)}
+    source.mkdir()
+    for name, colour in colours.items():
+        PIL.Image.new("RGB", (20, 20), colour).save(source / name)
+        done = nb.stylize_folder(Tinted(), source, tmp_path / "out", strength=0)
+    assert [path.name for path in done] == ["b.jpg", "b_bmp.jpg"]
+    for path, colour in zip(done, colours.values()):
+        assert np.abs(np.asarray(PIL.Image.open(path), int) - colour).max() < 9
+
+
+def test_an_ending_that_pillow_cannot_write_is_one_sentence(nb, tmp_path):
+    with pytest.raises(nb.Problem, match="Cannot write .*x.psd"):
+        nb.save_image(picture(20, 20), tmp_path / "x.psd")
+
+
 def test_stopping_a_folder_keeps_what_is_painted(nb, tmp_path):
     (tmp_path / "in").mkdir()
     for n in range(3):
@@ -131,8 +149,8 @@ def corpus() -> dict:
     files["truncated.jpg"] = (whole[: len(whole) // 2], "truncated")
     files["empty.jpg"] = (b"", "it is empty")
     files["text.png"] = (b"this is no picture", "its kind is not known")
-    bomb = encoded(PIL.Image.new("1", (16000, 16000)))
-    files["bomb.png"] = (bomb, "limit of 178956970 pixels")
+    bomb = encoded(PIL.Image.new("1", (17000, 16000)))
+    files["bomb.png"] = (bomb, "limit of 268435456 pixels")
     return files
 
 
@@ -159,6 +177,28 @@ def test_corpus(nb, tmp_path, name):
             with PIL.Image.open(saved) as again:
                 assert again.size == expected
                 assert again.mode == (mode if image is painted else "RGB")
+
+
+def test_the_studio_paints_with_networks_of_its_own(nb, tmp_path):
+    """Some Jupyters move a slider while a clip's painting has changed the network's layers."""
+    network, outputs = nb.fresh_network(), types.SimpleNamespace(outputs=tmp_path)
+    names = vars(nb) | dict(
+        network=network, ready_made={}, trainings=[], content_picture=picture(64, 48),
+        places=outputs,
+    )  # fmt: skip
+    names = run_cell("run-studio", names)
+    alone, wrong = bytes(names["canvas"].value), {}
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.InstanceNorm2d):
+            wrong[layer] = torch.zeros(layer.num_features), torch.ones(layer.num_features)
+    with nb.fixed_statistics(network, wrong):
+        names["repaint"]()
+    assert bytes(names["canvas"].value) == alone
+
+
+def test_a_phones_200_megapixels_are_no_bomb(nb):
+    large = nb.open_picture(encoded(PIL.Image.new("1", (16320, 12240))))
+    assert large.size == (16320, 12240)
 
 
 def test_corpus_is_large_enough():

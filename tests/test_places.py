@@ -129,11 +129,13 @@ def test_a_zip_cut_short_is_named_and_left_alone(nb, places, monkeypatch, capsys
         return path
 
     monkeypatch.setattr(nb, "download", fetch)
-    assert nb.find_photos("val2017", places) == mine and not fetched
+    for name in ("val2017", " val2017\n", "'val2017'"):
+        assert nb.find_photos(name, places) == mine and not fetched
     for bad in (data[:-1], data[: len(data) // 2], b""):
         mine.write_bytes(bad)
         assert nb.find_photos("val2017", places) == places.local / "val2017.zip"
-        assert f"{mine} is damaged" in capsys.readouterr().out and mine.read_bytes() == bad
+        said = capsys.readouterr().out
+        assert said.count(f"{mine} is damaged") == 1 and mine.read_bytes() == bad
     url, md5 = "http://images.cocodataset.org/zips/val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80"
     assert set(fetched) == {(url, places.local / "val2017.zip", md5)}
     mine.unlink()

@@ -76,7 +76,7 @@ def test_who_only_paints_seeks_no_other_style(nb):
     """Neither here nor on the web: the folders are not even looked at."""
     chosen, path = types.SimpleNamespace(paint_with="snow"), nb.Path("data/styles/snow.jpg")
     names = run_cell("run-transfer", vars(nb) | dict(chosen=chosen, places=None, style_path=path))
-    assert names["lesson"] is None and "curves" not in names
+    assert "lesson" not in names and "curves" not in names
 
 
 def test_a_dead_drive_is_passed_over(nb, tmp_path, monkeypatch):
@@ -318,6 +318,22 @@ def test_keeps_three_states_and_the_final_network(nb, photos, style, tmp_path):
     final = nb.load_checkpoint(tmp_path / "final.pth")
     assert final["done"] == 6 and "optimizer" not in final
     assert final["network"].keys() == nb.TransformerNet().state_dict().keys()
+
+
+def test_an_old_state_that_cannot_be_deleted_ends_no_training(
+    nb, photos, style, tmp_path, monkeypatch
+):
+    """Drive's hiccups: all that matters is written by then."""
+    nb.train(photos, style, tmp_path, steps=3, checkpoint_every=1, **SMALL)
+
+    def failing(path, missing_ok=False):
+        if path.name.startswith("step_"):
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(nb.Path, "unlink", failing)
+    nb.train(photos, style, tmp_path, steps=6, checkpoint_every=1, **SMALL)
+    assert {f"step_000000{n}.pth" for n in range(1, 7)} < {p.name for p in tmp_path.iterdir()}
+    assert nb.load_checkpoint(tmp_path / "final.pth")["done"] == 6
 
 
 def test_saves_every_so_many_steps_and_at_the_end(nb, photos, style, tmp_path):
