@@ -752,6 +752,22 @@ def test_a_folder_of_clips_is_painted_anew_by_another_mixture(nb, tmp_path):
     assert len(made) == 2
 
 
+@pytest.mark.parametrize("good", ["a.mkv", "a.mp4"])
+def test_beside_each_painting_is_its_own_original(nb, tmp_path, monkeypatch, good):
+    """In run-play, where a broken clip of the same name comes first (and is passed over)."""
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.avi").write_text("no clip")
+    numbered(tmp_path / "clips" / good, 10, "10")
+    painted_clips = nb.stylize_clips(Tinted(), tmp_path / "clips", tmp_path / "out", "x")
+    shown = []
+    chosen = types.SimpleNamespace(clip_start=0.0, clip_duration=None, side_by_side=False)
+    run_cell("run-play", vars(nb) | dict(
+        painted_clips=painted_clips, chosen=chosen, clip=tmp_path / "clips",
+        show_pictures=lambda sheet: None, show_video=lambda *given: shown.append(given[0].name),
+    ))  # fmt: skip
+    assert shown == [good]
+
+
 def test_folders_of_clips_with_dots_in_their_names(nb, tmp_path):
     """Two days of a holiday: two folders of paintings."""
     for count in (5, 8):
@@ -959,26 +975,6 @@ def test_a_folder_whose_first_clip_is_broken(nb, tmp_path, monkeypatch):
     names = chosen_for_painting(nb, tmp_path, video="rec")
     assert names["content_name"] == "b" and names["content_picture"].size != (64, 64)
     assert names["later_picture"].size == names["content_picture"].size
-
-
-@pytest.mark.parametrize(
-    "file, style, both",
-    [("snow-123456/final.pth", "data/styles/snow.jpg", True),  # trained here, or the day before
-     ("snow.pth", "data/styles/snow.jpg", False),  # the ready-made one itself
-     ("snow-123456/final.pth", "mine/snow.jpg", False)],  # another picture of that name
-)  # fmt: skip
-def test_the_ready_made_network_of_the_style_paints_too(
-    nb, tmp_path, monkeypatch, file, style, both
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(nb.FETCHED, "data/cockatoo.mp4")
-    (tmp_path / "data").mkdir()
-    weights = nb.fresh_network(0).state_dict()
-    nb.save_checkpoint(tmp_path / "checkpoints" / "snow.pth", network=weights)
-    more = dict(network_file=nb.Path("checkpoints", file), style_path=tmp_path / style)
-    names = chosen_for_painting(nb, tmp_path, names=more)
-    assert [*names["ready_made"]] == ["snow"]
-    assert [*names["painters"]] == ["your network", "the ready-made snow.pth"][: 1 + both]
 
 
 def test_the_notes_of_the_readers_picture_are_kept(nb, tmp_path, monkeypatch):

@@ -308,7 +308,7 @@ def test_local_run_shows_pictures_and_no_noise(local_run):
     pays = r"pays for itself, against (noise|the photo), (after [\d,]+ pictures|never)\."
     assert len(re.findall(pays, text)) == 2
     found = re.findall(r"Unsteadiness of (.+): [\d.]+ of 255", text)
-    assert found == ["the frame", "your network", "the ready-made snow.pth"]
+    assert found == ["the frame", "your network"]
     assert re.search(r"gameplay_snow\.mp4: 4 frames in \d+\.\d s", text)
     assert re.search(r"begun from .*start\.pth", text)
 
