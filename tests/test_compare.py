@@ -1,5 +1,6 @@
 """Section 8: the older method, and the numbers beside it."""
 
+import signal
 import types
 
 import pytest
@@ -78,7 +79,8 @@ KANDINSKY = "data/styles/composition_vii.jpg"
      (dict(file="great_wave.pth", style="great_wave"), True),
      (dict(file="candy.pth"), False),
      (dict(file="candy.pth", style_image=KANDINSKY), True),
-     (dict(file="snow.pth", style="composition_vii", style_image=KANDINSKY), False)],
+     (dict(file="snow.pth", style="composition_vii", style_image=KANDINSKY), False),
+     (dict(file="mine-1a2b3c/final.pth", style="composition_vii", style_image=KANDINSKY), False)],
 )  # fmt: skip
 def test_a_network_is_judged_by_the_loss_it_was_trained_on(nb, tmp_path, capsys, given, judged):
     """By its own weights; not at all where its VGG16 or its style is not at hand."""
@@ -96,7 +98,8 @@ def test_a_network_is_judged_by_the_loss_it_was_trained_on(nb, tmp_path, capsys,
 @pytest.mark.parametrize(
     "file, name",
     [("checkpoints/mosaic.pth", "mosaic"), ("checkpoints/my.snow-1a2b3c/final.pth", "my.snow"),
-     ("data/final.pth", "data"), ("my_final.model", "my_final")],
+     ("checkpoints/snow-1a2b3c/step_0000100.pth", "snow"), ("data/final.pth", "data"),
+     ("my_final.model", "my_final")],
 )  # fmt: skip
 def test_results_are_named_after_the_network_that_paints(nb, file, name):
     assert nb.style_of(nb.Path(file)) == name
@@ -114,6 +117,22 @@ def test_the_photos_features_are_computed_once(nb, vgg, content, other, monkeypa
         loss_of = nb.PerceptualLoss(vgg, other)
         first = loss_of(other[None].float(), content[None].float()).total.item()
     assert losses[0] == pytest.approx(first, rel=1e-5)
+
+
+def test_a_time_that_was_cut_short_is_no_time(nb, vgg, content, other, monkeypatch):
+    """The stop button ends an optimization early; a number from that would be too good."""
+    seen, forward = [], vgg.forward
+
+    def pressed(*given, **more):
+        seen.append(given)
+        if len(seen) == 12:  # in the middle of the four iterations
+            signal.raise_signal(signal.SIGINT)
+        return forward(*given, **more)
+
+    monkeypatch.setattr(vgg, "forward", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        nb.time_iteration(content, other, vgg)
+    assert len(seen) == 12 and nb.time_iteration(content, other, vgg) > 0
 
 
 def test_numbers_are_rounded_to_two_digits(nb):

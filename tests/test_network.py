@@ -36,6 +36,14 @@ def without_bias(layer):
     return layer
 
 
+def test_weights_lie_in_one_of_two_orders(nb):
+    """Planes or channels last; MPS reads the weights of convolutions that are neither as planes."""
+    given = torch.randn(8, 4, 4, 4).transpose(0, 1)
+    assert nb.ordered(given).is_contiguous() and torch.equal(nb.ordered(given), given)
+    with torch.no_grad():
+        assert nb.ordered(given).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_folded_layers_compute_the_same(nb):
     """Each layer alone, at sizes of one pixel and more, and that the swap reaches both."""
     network = nb.TransformerNet()

@@ -1,7 +1,9 @@
 """Settings: what empty ones mean, and one sentence for each that cannot work."""
 
 import pathlib
+import types
 
+import PIL.Image
 import pytest
 import torch
 from notebook import run_cell, settings
@@ -193,6 +195,51 @@ def test_networks_are_called_by_name(nb, places, given):
     assert nb.find_network(given, places) == file
     with pytest.raises(nb.Problem, match="yours"):
         nb.find_network("yours", places)
+
+
+def test_a_training_is_called_by_its_folder(nb, places):
+    file = places.checkpoints / "mine-1a2b3c" / "final.pth"
+    file.parent.mkdir()
+    file.write_bytes(b"a network")
+    assert nb.find_network("mine-1a2b3c", places) == file
+
+
+def test_a_damaged_network_of_the_album_is_passed_over(nb, places, capsys, monkeypatch):
+    """As a pointer of Git LFS is one; the others, and the reader's own pictures, are painted."""
+    monkeypatch.chdir(places.home)
+    (places.checkpoints / "snow.pth").write_text("version https://git-lfs.github.com/spec/v1")
+    nb.save_checkpoint(places.checkpoints / "city.pth", **nb.TransformerNet().state_dict())
+    assert list(nb.load_album(places)) == ["city"]
+    assert "Passed over" in (said := capsys.readouterr().out) and "snow.pth" in said
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["mine", "mine.pth ", '"mine"', '"checkpoints/mine.pth"', "mine-1a2b3c",
+     "checkpoints/mine-1a2b3c/final.pth", "checkpoints/mine-1a2b3c/step_0000100.pth"],
+)  # fmt: skip
+def test_a_networks_style_is_shown_with_it(nb, places, given):
+    (places.data / "styles").mkdir(parents=True)
+    (places.data / "styles" / "mine.jpg").write_bytes(b"a picture")
+    chosen = types.SimpleNamespace(style_image="", paint_with=given, preset="demo")
+    assert nb.find_style(chosen, places) == places.data / "styles" / "mine.jpg"
+
+
+def test_a_stop_among_the_photos_leaves_no_other_style(nb, places, monkeypatch):
+    """Section 2 stopped, the cells below run: they must not learn the former style as this one."""
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nb, "load_photos", stopped)
+    PIL.Image.new("RGB", (40, 40), "red").save(places.home / "red.png")
+    chosen = nb.resolve_settings(GIVEN | dict(style_image="red.png"), False)
+    (places.data / "frames").mkdir()
+    seen = vars(nb) | dict(places=places, chosen=chosen, style="the former style")
+    with pytest.raises(KeyboardInterrupt):
+        run_cell("run-photos", seen)
+    assert seen["style_path"] == places.home / "red.png"
+    assert seen["style"][:, 0, 0].tolist() == [255, 0, 0]
 
 
 def test_a_network_that_is_here_is_not_asked_for_elsewhere(nb, places, monkeypatch):

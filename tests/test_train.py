@@ -75,8 +75,9 @@ def test_the_warm_start_learns_to_redraw(nb, photos):
 def test_who_only_paints_seeks_no_other_style(nb):
     """Neither here nor on the web: the folders are not even looked at."""
     chosen, path = types.SimpleNamespace(paint_with="snow"), nb.Path("data/styles/snow.jpg")
-    names = run_cell("run-transfer", vars(nb) | dict(chosen=chosen, places=None, style_path=path))
-    assert "lesson" not in names and "curves" not in names
+    seen = vars(nb) | dict(chosen=chosen, places=None, style_path=path)
+    names = run_cell("run-transfer", run_cell("run-beginners", seen))
+    assert not names["lesson"] and "curves" not in names
 
 
 def test_a_dead_drive_is_passed_over(nb, tmp_path, monkeypatch):
@@ -700,6 +701,39 @@ def test_what_was_learned_without_drive_goes_there_when_it_is_back(
     assert nb.load_checkpoint(spare / "final.pth")["done"] == 2
     assert nb.load_checkpoint(drive / "final.pth")["done"] == (1 if full else 2)
     assert f"Your network: {there / 'final.pth'}" in capsys.readouterr().out
+
+
+def test_a_training_stopped_before_its_first_save_takes_no_other_ones_place(nb, tmp_path):
+    """Run-train stopped, the cells below run: the former training's network stays where it is."""
+    former = tmp_path / "former-123456"
+    nb.save_checkpoint(former / "final.pth", network={})
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    plan = dict(steps=2, start_from=None), tmp_path / "new-654321"
+    seen = vars(nb) | dict(
+        places=types.SimpleNamespace(outputs=tmp_path, checkpoints=tmp_path),
+        vgg16=types.SimpleNamespace(weights="random"),
+        chosen=types.SimpleNamespace(paint_with=None, batch_size=4),
+        network_file=former / "final.pth",
+        plan_training=lambda *_: plan, train=stopped, photos=None, style=None, photo_source=None,
+        style_path=tmp_path / "new.jpg", photo=None,
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        run_cell("run-train", seen)
+    with pytest.raises(nb.Problem, match="new-654321.*missing"):
+        run_cell("run-report", seen)
+    assert names(tmp_path) == ["former-123456"]
+
+
+def test_a_network_that_was_moved_away_is_there_again(nb, photos, style, tmp_path):
+    """A finished training whose final.pth the reader has renamed: run again, it is made anew."""
+    trained = nb.train(photos, style, tmp_path, steps=2, **SMALL)
+    (tmp_path / "final.pth").rename(tmp_path / "mine.pth")
+    nb.train(photos, style, tmp_path, steps=2, **SMALL)
+    again = nb.load_network(tmp_path / "final.pth").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in trained.state_dict().items())
 
 
 @pytest.mark.parametrize("folder", ["file", "file/run"])
