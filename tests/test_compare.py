@@ -99,7 +99,7 @@ def test_a_network_is_judged_by_the_loss_it_was_trained_on(nb, tmp_path, capsys,
     "file, name",
     [("checkpoints/mosaic.pth", "mosaic"), ("checkpoints/my.snow-1a2b3c/final.pth", "my.snow"),
      ("checkpoints/snow-1a2b3c/step_0000100.pth", "snow"), ("data/final.pth", "data"),
-     ("my_final.model", "my_final")],
+     ("my_final.model", "my_final"), ("nets/step_by_step.pth", "step_by_step")],
 )  # fmt: skip
 def test_results_are_named_after_the_network_that_paints(nb, file, name):
     assert nb.style_of(nb.Path(file)) == name
