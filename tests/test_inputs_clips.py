@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from helpers import FFMPEG, Tinted, encoded, make_clip, probe, read, write_clip
+from helpers import FFMPEG, Tinted, encoded, make_clip, probe, read, stopped, write_clip
 from notebook import run_cell
 from server import serve
 
@@ -794,10 +794,6 @@ def test_two_folders_of_one_name_are_two(nb, tmp_path):
 
 def test_a_stopped_clip_leaves_no_other_clips_painting(nb, tmp_path):
     """Run-video stopped hard, then run-play: not the former clip's painting beside this clip."""
-
-    def stopped(*_, **__):
-        raise KeyboardInterrupt
-
     controls = dict(side_by_side=False, clip_start=0.0, clip_duration=None, max_frames=None)
     seen = vars(nb) | dict(
         chosen=types.SimpleNamespace(**controls, steady=0.5), controls={}, network=None, clip=None,
@@ -912,14 +908,8 @@ def test_sound_and_picture_that_begin_apart_stay_together(nb, tmp_path, ending, 
     ff("-i", tmp_path / "v.mkv", "-f", "lavfi", "-i", tone, *how, clip)
     target = tmp_path / "out.mp4"
     bright = [frame.mean() > 128 for frame in painted(nb, clip, target, start=start)]
-    words = [
-        FFMPEG,
-        "-v",
-        "error",
-        "-i",
-        target,
-        *"-af aresample=8000:first_pts=0 -ac 1 -f f32le -".split(),
-    ]
+    how = "-af aresample=8000:first_pts=0 -ac 1 -f f32le -".split()
+    words = [FFMPEG, "-v", "error", "-i", target, *how]
     sound = np.frombuffer(subprocess.run(words, capture_output=True, check=True).stdout, np.float32)
     beep = (np.abs(sound) > 0.2).argmax() / 8000
     assert bright.index(True) / 25 == pytest.approx(beep, abs=0.025)  # 0.02, and a wave's rise

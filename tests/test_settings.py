@@ -6,6 +6,7 @@ import types
 import PIL.Image
 import pytest
 import torch
+from helpers import stopped
 from notebook import run_cell, settings
 
 GIVEN = settings()
@@ -227,10 +228,6 @@ def test_a_networks_style_is_shown_with_it(nb, places, given):
 
 def test_a_stop_among_the_photos_leaves_no_other_style(nb, places, monkeypatch):
     """Section 2 stopped, the cells below run: they must not learn the former style as this one."""
-
-    def stopped(*_, **__):
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(nb, "load_photos", stopped)
     PIL.Image.new("RGB", (40, 40), "red").save(places.home / "red.png")
     chosen = nb.resolve_settings(GIVEN | dict(style_image="red.png"), False)

@@ -12,7 +12,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from helpers import edges, press_at, same
+from helpers import edges, press_at, same, stopped
 from notebook import ROOT, run_cell
 from torchvision.transforms.v2.functional import pil_to_tensor, resize
 
@@ -707,10 +707,6 @@ def test_a_training_stopped_before_its_first_save_takes_no_other_ones_place(nb, 
     """Run-train stopped, the cells below run: the former training's network stays where it is."""
     former = tmp_path / "former-123456"
     nb.save_checkpoint(former / "final.pth", network={})
-
-    def stopped(*_, **__):
-        raise KeyboardInterrupt
-
     plan = dict(steps=2, start_from=None), tmp_path / "new-654321"
     seen = vars(nb) | dict(
         places=types.SimpleNamespace(outputs=tmp_path, checkpoints=tmp_path),
