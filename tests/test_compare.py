@@ -2,6 +2,7 @@
 
 import signal
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -233,3 +234,39 @@ def test_an_iteration_is_timed_without_its_beginning(nb, vgg, content, other, mo
 
     monkeypatch.setattr(nb, "optimize_image", optimize)
     assert nb.time_iteration(content, other, vgg) == 3
+
+
+@pytest.mark.parametrize("begin", ["noise", "photo"])
+def test_the_older_methods_first_steps_lead_down(nb, vgg, begin):
+    """PyTorch's own first step of L-BFGS is tiny, so that its second cannot know how far to go."""
+    content = nb.pil_to_tensor(picture(64, 48))
+    style = nb.pil_to_tensor(picture(64, 64, 9))
+    start = content if begin == "photo" else None
+    _, losses = nb.optimize_image(content, style, vgg, iterations=6, start=start)
+    assert losses[1] < 0.95 * losses[0] and max(losses[2:]) < losses[1]
+
+
+def test_the_older_method_takes_what_a_network_painted(nb, vgg, content, other):
+    """Gradients of the picture's own past are none of its business."""
+    network = nb.TransformerNet()
+    painted = network(content[None].float())[0]
+    image, losses = nb.optimize_image(painted, other, vgg, iterations=3, start=painted)
+    assert len(losses) == 3 and not image.requires_grad
+
+
+def test_work_in_another_thread_than_the_main_one(nb, vgg, content, other):
+    """A web server's, for example: there is no stop button there, and that is no error."""
+    before = signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(nb.optimize_image, content, other, vgg, iterations=2)
+        assert len(job.result()[1]) == 2
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_checkpoint_with_settings_of_another_program(nb, tmp_path):
+    """Lightning's, for example: this page's loss weights are taken."""
+    nb.save_checkpoint(tmp_path / "theirs.pth", settings={"lr": 1}, state_dict={})
+    plan = dict(content_weight=1.0, style_weight=2.0, vgg_weights="imagenet")
+    chosen = types.SimpleNamespace(style_image="mine.jpg")
+    found = nb.learned_by(tmp_path / "theirs.pth", plan, chosen, tmp_path / "mine.jpg")
+    assert found == dict(content_weight=1.0, style_weight=2.0)

@@ -75,3 +75,11 @@ def test_greys_of_any_scale(nb, top):
     ramp = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(8, axis=0)
     shown = nb.load_image(encoded(PIL.Image.fromarray(ramp * top), "TIFF"))
     assert np.abs(np.asarray(shown)[..., 0] - ramp * 255.0).max() <= 1
+
+
+@pytest.mark.parametrize("top", [1, 255, 256, 65535])
+def test_16_bit_greys_are_never_brightened(nb, top):
+    """A scene that fades to black: each frame by the same measure."""
+    ramp = np.linspace(0, top, 64).astype(np.uint16)[None].repeat(8, axis=0)
+    shown = nb.load_image(encoded(PIL.Image.fromarray(ramp)))
+    assert np.abs(np.asarray(shown)[..., 0] - ramp / 257).max() <= 1

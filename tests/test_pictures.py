@@ -472,3 +472,70 @@ def test_small_tiles_know_the_whole_picture(nb, redrawer):
     photo = pil_to_tensor(nb.load_image(ROOT / "data" / "frames" / "island1_005.jpg"))
     whole = nb.paint(redrawer, photo).float()
     assert (nb.paint(redrawer, photo, tile=64).float() - whole).abs().mean() < 1
+
+
+@pytest.mark.parametrize("tile", [64, 200])
+def test_tiles_that_are_asked_for_share_all_of_the_pictures_statistics(nb, redrawer, tile):
+    """Up to a million pixels are measured as they are, not in a smaller copy."""
+    photo = pil_to_tensor(picture(420, 300))  # fine grain, which a copy would lose
+    whole = nb.paint(redrawer, photo).float()
+    assert (nb.paint(redrawer, photo, tile=tile).float() - whole).abs().max() <= 3
+
+
+def test_networks_without_parameters_paint(nb):
+    photo = picture(40, 30)
+    for how in ({}, dict(tile=64), dict(scale=2.0)):
+        painted = nb.stylize_image(torch.nn.Identity(), photo, **how)
+        assert np.abs(np.asarray(painted).astype(int) - np.asarray(photo)).mean() < 20
+    assert np.array_equal(nb.stylize_image(torch.nn.Identity(), photo), photo)
+
+
+def test_a_folder_on_a_place_that_died_is_named_picture_by_picture(nb, tmp_path, monkeypatch):
+    """Where Drive is gone, Path.exists() itself raises."""
+    source = tmp_path / "in"
+    source.mkdir()
+    picture(20, 20).save(source / "a.png")
+
+    def gone(path, **_):
+        raise OSError(107, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(nb.Path, "exists", gone)
+    (done,) = nb.stylize_folder(Tinted(), source, tmp_path / "out")
+    assert done.name == "a.png"
+
+
+@pytest.mark.parametrize("source", [bytearray(9000), np.zeros((90, 90, 3)), ["a"] * 3000])
+def test_what_is_no_source_is_not_told_byte_by_byte(nb, source):
+    with pytest.raises(nb.Problem, match="The picture cannot be read") as problem:
+        nb.load_image(source)
+    assert len(str(problem.value)) < 300
+
+
+def test_a_clip_without_a_frame_leaves_the_photo(nb, places, photos, monkeypatch):
+    """As HDR clips are to an ffmpeg that lacks a filter: section 7 says what is wrong."""
+    (places.data / "clip.mp4").write_bytes(b"0")
+    chosen = types.SimpleNamespace(video="", content_image="")
+    monkeypatch.setattr(nb, "first_frames", lambda path: {})
+    clip, _, image, later = nb.choose_pictures(chosen, places, photos)
+    assert clip == places.data / "clip.mp4" and later is None
+    assert np.array_equal(image, nb.to_image(photos[0]))
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".ppm", ".pcx"])
+def test_kinds_without_transparency_are_white_there(nb, tmp_path, ending):
+    photo = PIL.Image.new("RGBA", (20, 10), (0, 0, 0, 0))
+    photo.paste((200, 40, 40, 255), (10, 0, 20, 10))
+    saved = nb.save_image(nb.stylize_image(torch.nn.Identity(), photo), tmp_path / f"a{ending}")
+    shown = np.asarray(PIL.Image.open(saved).convert("RGB"))
+    assert (shown[:, :10] == 255).all() and np.abs(
+        shown[:, 10:].astype(int) - (200, 40, 40)
+    ).max() <= 1
+
+
+def test_no_resolution_is_none(nb, tmp_path):
+    """Pillow calls that of a TIFF which has none 1 dot an inch."""
+    picture(40, 24).save(tmp_path / "a.tif")
+    painting = nb.stylize_image(torch.nn.Identity(), tmp_path / "a.tif")
+    for ending in (".jpg", ".png", ".tif"):
+        saved = PIL.Image.open(nb.save_image(painting, tmp_path / f"b{ending}"))
+        assert saved.info.get("dpi", (1, 1))[0] in (1, 72)

@@ -319,3 +319,31 @@ def test_without_a_repository_nothing_is_asked(nb, places, monkeypatch):
     monkeypatch.setattr(nb, "open_url", lambda *given: 1 / 0)
     assert nb.find(places, "checkpoints/start.pth", needed=False) is None
     assert left(places) == set()
+
+
+def test_a_zip_without_a_checksum_that_came_damaged_is_fetched_again(nb, places, monkeypatch):
+    """An address's, or the repository's frames: once the server is right, so is the file."""
+    monkeypatch.chdir(places.home)
+    data = coco_zip(places.home / "made.zip")
+    for bad in (data[:-100], b"no such file, but with status 200"):
+        pages = {"/a.zip": bad, "/raw/data/frames.zip": bad}
+        with serve(pages) as server:
+            pages |= {"/a.zip": data, "/raw/data/frames.zip": data}
+            own = places.local / "fetched" / "1" / "a.zip"
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.write_bytes(bad)
+            assert nb.download(f"{server.url}/a.zip", own).read_bytes() == data
+            (places.data / "frames.zip").write_bytes(bad)
+            monkeypatch.setattr(places, "repository", f"{server.url}/raw")
+            found = nb.find(places, "data/frames.zip")
+            assert found.resolve() == places.data / "frames.zip" and found.read_bytes() == data
+
+
+def test_a_trainings_folder_is_its_network(nb, places):
+    """Its name, its path, with quotes around it, or with a slash at its end."""
+    final = places.checkpoints / "snow-123456" / "final.pth"
+    final.parent.mkdir()
+    final.write_bytes(b"weights")
+    paths = "snow-123456", f"{final.parent}", f"{final.parent}/", f'"{final.parent}"', f"{final}"
+    for given in paths:
+        assert nb.find_network(given, places) == final

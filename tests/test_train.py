@@ -675,7 +675,8 @@ def test_what_was_learned_without_drive_goes_there_when_it_is_back(
     """The training is finished, on the runtime's disk; nothing is trained any more."""
     monkeypatch.chdir(tmp_path)
     spare, drive = tmp_path / "checkpoints" / "snow-123456", tmp_path / "drive" / "snow-123456"
-    state = dict(done=2, seconds=1.0, losses=dict(content=1.0), network={})
+    network = nb.TransformerNet().state_dict()
+    state = dict(done=2, seconds=1.0, losses=dict(content=1.0), network=network)
     for name in ("step_0000002.pth", "final.pth"):
         nb.save_checkpoint(spare / name, **state)
     drive.parent.mkdir()
@@ -744,3 +745,110 @@ def test_numbers_of_numpy_are_numbers(nb, photos, style, tmp_path):
     nb.train(photos, style, tmp_path, steps=np.int64(2), learning_rate=np.float32(1e-3), **SMALL)
     nb.train(photos, style, tmp_path, steps=np.int64(3), **SMALL)
     assert nb.load_checkpoint(tmp_path / "final.pth")["done"] == 3
+
+
+@pytest.mark.parametrize(
+    "what, shape",
+    [("style", (4, 40, 40)), ("style", (40, 40, 3)), ("style", (3, 7, 40)), ("style", (40, 40)),
+     ("photos", (2, 1, 72, 72)), ("photos", (3, 72, 72))],
+)  # fmt: skip
+def test_pictures_of_another_shape_are_one_sentence(nb, photos, style, tmp_path, what, shape):
+    given = dict(photos=photos, style=style) | {what: torch.zeros(shape, dtype=torch.uint8)}
+    with pytest.raises(nb.Problem, match=r"photos as \(N, 3, H, W\), the style as \(3, H, W\)"):
+        nb.train(given["photos"], given["style"], tmp_path, steps=1, **SMALL)
+
+
+@pytest.mark.parametrize("fault", ["damaged", "of fewer steps"])
+def test_a_finished_training_mends_its_final_network(nb, photos, style, tmp_path, fault):
+    """The states tell how far it went, whatever became of final.pth (a runtime that died while
+    Drive wrote it; a shorter training of the same settings that was brought home)."""
+    trained, final = nb.train(photos, style, tmp_path, steps=2, **SMALL), tmp_path / "final.pth"
+    data = final.read_bytes()
+    if fault == "damaged":
+        final.write_bytes(data[: len(data) // 2])
+    else:
+        nb.save_checkpoint(final, **nb.load_checkpoint(final) | dict(done=1))
+    nb.train(photos, style, tmp_path, steps=2, **SMALL)
+    state = nb.load_checkpoint(final)
+    assert state["done"] == 2 and "optimizer" not in state
+    again = nb.load_network(final).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in trained.state_dict().items())
+
+
+def test_a_finished_training_on_a_full_disk_is_returned(nb, photos, style, tmp_path, monkeypatch):
+    trained = nb.train(photos, style, tmp_path, steps=2, **SMALL)
+
+    def full(state, file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nb.torch, "save", full)
+    assert same(nb.train(photos, style, tmp_path, steps=2, **SMALL), trained)
+    assert names(tmp_path) == ["final.pth", "step_0000002.pth"]
+
+
+def test_after_two_presses_the_training_that_is_told_of_is_the_one_that_paints(
+    nb, photos, style, tmp_path
+):
+    """Run-train was stopped at once; the cells below run, with the name of the former network."""
+    folder, former = tmp_path / "new-654321", nb.fresh_network(1)
+    learned = nb.train(photos, style, folder, steps=1, **SMALL)
+    seen = vars(nb) | dict(
+        places=types.SimpleNamespace(outputs=tmp_path, checkpoints=tmp_path), folder=folder,
+        chosen=types.SimpleNamespace(paint_with=None, batch_size=4), network=former,
+        plan=dict(steps=2, start_from=None), network_file=folder / "final.pth",
+        vgg16=types.SimpleNamespace(weights="random"), style_name="new",
+    )  # fmt: skip
+    assert same(run_cell("run-report", seen)["network"].cpu(), learned)
+
+
+def test_the_lesson_on_transfer_can_be_run_again(nb, photos, style, tmp_path):
+    """Each run of the cell begins at the same beginners, which nothing has been taught."""
+    lesson, (learn, show) = tmp_path / "wave.png", (nb.learn_style, lambda *_, **__: None)
+    nb.to_image(style).save(lesson)
+    seen, taught = vars(nb) | dict(
+        lesson=lesson, beginners={"a new network": nb.fresh_network()}, photo=photos[0],
+        photos=photos, vgg16=nb.VGG16Features("random"), weights={}, DEVICE=torch.device("cpu"),
+        loss_figure=show, show_pictures=show,
+        chosen=types.SimpleNamespace(
+            style_size=48, batch_size=2, steps=2, transfer_steps=2, image_size=64),
+    ), []  # fmt: skip
+    seen["learn_style"] = lambda *given, **more: learn(*given, **more, device=torch.device("cpu"))
+    for _ in range(2):
+        taught.append(run_cell("run-transfer", seen)["curves"]["a new network"])
+    assert taught[0] == taught[1]
+
+
+@pytest.mark.parametrize("activation", [torch.nn.SiLU, torch.nn.LeakyReLU])
+def test_another_activation_is_saved_and_goes_on(
+    nb, photos, style, tmp_path, monkeypatch, activation
+):
+    """The blog's missing ReLUs are told from a reader's own."""
+
+    class Own(nb.TransformerNet):
+        def __init__(self):
+            super().__init__()
+            for name in [name for name, _ in self.named_children() if name.startswith("relu")]:
+                setattr(self, name, activation())
+
+    monkeypatch.setattr(nb, "TransformerNet", Own)
+    unbroken = nb.train(photos, style, tmp_path / "a", steps=3, **SMALL)
+    nb.train(photos, style, tmp_path / "b", steps=3, **SMALL, on_step=press_at(2))
+    assert same(nb.train(photos, style, tmp_path / "b", steps=3, **SMALL), unbroken)
+    painter, x = nb.load_network(tmp_path / "b" / "final.pth"), photos[:1].float()
+    with torch.no_grad():
+        assert torch.equal(painter(x), unbroken(x))
+
+
+def test_other_layers_are_another_training(nb, places, photos, style, monkeypatch):
+    path = places.data / "mine.jpg"
+    nb.to_image(style).save(path)
+    chosen = types.SimpleNamespace(
+        start_from=None, paint_with=None, dataset="bundled", steps=1, steps_alone=1, batch_size=2,
+        checkpoint_every=1,
+    )  # fmt: skip
+    monkeypatch.chdir(places.home)
+    given = chosen, "random", places, photos, style, nb.Path("frames"), path
+    before = nb.plan_training(*given)[1]
+    assert nb.plan_training(*given)[1] == before
+    monkeypatch.setattr(nb.nn, "ReLU", torch.nn.SiLU)
+    assert nb.plan_training(*given)[1] != before

@@ -568,7 +568,9 @@ def test_steady_leaves_a_moving_camera_alone(nb):
 def test_a_large_frame_is_painted_in_tiles(nb, monkeypatch):
     """On a CPU in squares of 1,024 pixels, from 2.2 megapixels on."""
     network, sizes = nb.fresh_network(0).eval(), []
-    monkeypatch.setattr(nb, "paint_tiles", lambda network, frame, tile, *_: sizes.append(tile))
+    monkeypatch.setattr(
+        nb, "paint_tiles", lambda network, frame, tile, *_, **__: sizes.append(tile)
+    )
     monkeypatch.setattr(nb, "paint_whole", lambda network, frame, *_: sizes.append("whole"))
     for width, height in ((1920, 1080), (2048, 1152), (8000, 200)):
         nb.paint(network, torch.zeros(3, height, width, dtype=torch.uint8))
@@ -649,3 +651,49 @@ def test_a_start_behind_the_last_frame_says_so(nb, tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", seconds=1, rate="10")
     with pytest.raises(nb.Problem, match="ends before"):
         nb.open_video(clip, 0.96)
+
+
+@pytest.mark.parametrize("start, seconds", [(-1, None), (float("nan"), None), (float("inf"), None),
+                                            (0, -1), (0, float("nan"))])  # fmt: skip
+@pytest.mark.parametrize("kind", ["clip", "folder"])
+def test_a_part_that_cannot_be_is_one_sentence(nb, tmp_path, kind, start, seconds):
+    if kind == "clip":
+        source = make_clip(tmp_path / "clip.mp4", seconds=0.2)
+    else:
+        source = tmp_path
+        PIL.Image.new("RGB", (20, 20)).save(tmp_path / "1.png")
+    with pytest.raises(nb.Problem, match="0 or more"):
+        nb.open_video(source, start, seconds)
+
+
+def test_tiles_for_a_folder_of_pictures_and_clips(nb, tmp_path):
+    make_clip(tmp_path / "in.mp4", seconds=0.2, size="160x120", rate="10")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in.mp4").rename(tmp_path / "in" / "a.mp4")
+    PIL.Image.new("RGB", (160, 120), "red").save(tmp_path / "in" / "b.png")
+    sizes = []
+
+    class Seen(Tinted):
+        def forward(self, x):
+            sizes.append(max(x.shape))
+            return super().forward(x)
+
+    done = nb.stylize_folder(Seen(), tmp_path / "in", tmp_path / "out", tile=64)
+    assert sorted(path.name for path in done) == ["a.mp4", "b.png"]
+    assert len(sizes) == 3 * (1 + 6)  # two frames and a picture: measured, then 3 x 2 tiles
+
+
+@pytest.mark.parametrize("said", ["24", "25"])
+def test_frames_that_come_faster_than_the_stream_says_are_all_shown(nb, tmp_path, said):
+    """A camera in the network: its stream names a rate, its clock tells 30, and trembles."""
+    plain, clip = tmp_path / "plain.mp4", tmp_path / "clip.mp4"
+    ticks = ["-video_track_timescale", "90000"]
+    make_clip(plain, rate=said, seconds=8, sound=False, extra=["-bf", "0", *ticks])
+    tremble = r"if(N\,PREV_OUT{}+2460+mod(N*N*37\,1081)\,0)"  # 3,000 in the mean
+    timed = f"setts=pts={tremble.format('PTS')}:dts={tremble.format('DTS')}"
+    command = [FFMPEG, "-v", "error", "-i", plain, "-c", "copy", "-bsf:v", timed, *ticks, clip]
+    subprocess.run(command, check=True)
+    about, frames = nb.open_video(clip)
+    count = len(read(plain))
+    assert len({frame.tobytes() for frame in frames}) == count
+    assert float(about.frames / about.rate) == pytest.approx(count / 30, abs=0.1)
