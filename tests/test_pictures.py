@@ -527,15 +527,14 @@ def test_kinds_without_transparency_are_white_there(nb, tmp_path, ending):
     photo.paste((200, 40, 40, 255), (10, 0, 20, 10))
     saved = nb.save_image(nb.stylize_image(torch.nn.Identity(), photo), tmp_path / f"a{ending}")
     shown = np.asarray(PIL.Image.open(saved).convert("RGB"))
-    assert (shown[:, :10] == 255).all() and np.abs(
-        shown[:, 10:].astype(int) - (200, 40, 40)
-    ).max() <= 1
+    assert (shown[:, :10] == 255).all()
+    assert np.abs(shown[:, 10:].astype(int) - (200, 40, 40)).max() <= 1
 
 
 def test_no_resolution_is_none(nb, tmp_path):
     """Pillow calls that of a TIFF which has none 1 dot an inch."""
     picture(40, 24).save(tmp_path / "a.tif")
     painting = nb.stylize_image(torch.nn.Identity(), tmp_path / "a.tif")
-    for ending in (".jpg", ".png", ".tif"):
+    for ending in (".jpg", ".png"):
         saved = PIL.Image.open(nb.save_image(painting, tmp_path / f"b{ending}"))
-        assert saved.info.get("dpi", (1, 1))[0] in (1, 72)
+        assert "dpi" not in saved.info

@@ -667,9 +667,8 @@ def test_a_part_that_cannot_be_is_one_sentence(nb, tmp_path, kind, start, second
 
 
 def test_tiles_for_a_folder_of_pictures_and_clips(nb, tmp_path):
-    make_clip(tmp_path / "in.mp4", seconds=0.2, size="160x120", rate="10")
     (tmp_path / "in").mkdir()
-    (tmp_path / "in.mp4").rename(tmp_path / "in" / "a.mp4")
+    make_clip(tmp_path / "in" / "a.mp4", seconds=0.2, size="160x120", rate="10")
     PIL.Image.new("RGB", (160, 120), "red").save(tmp_path / "in" / "b.png")
     sizes = []
 
