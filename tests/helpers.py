@@ -17,6 +17,12 @@ BT709 = (
 ).split()
 
 
+class OnGpu(torch.Tensor):
+    """A tensor that says it is a GPU's."""
+
+    is_cuda = property(lambda self: True)
+
+
 def picture(width: int, height: int, seed: int = 0) -> PIL.Image.Image:
     """A colourful picture with edges, gradients and some grain."""
     dice = np.random.default_rng(seed)

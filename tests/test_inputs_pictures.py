@@ -1145,7 +1145,8 @@ def test_names_that_begin_or_end_with_what_is_cut_off_of_pasted_ones(nb, places,
 
 @pytest.mark.parametrize("text", ["data:image/png;base64," + "A" * 5000, "a " * 200 + ".jpg",
                                   "~nobody-here/a.jpg", "a\0b.jpg", "글" * 90 + ".zip", "a/" * 3000,
-                                  "C:\\Users\\me\\a.jpg"], ids=lambda text: text[:9])  # fmt: skip
+                                  "C:\\Users\\me\\a.jpg", '""'],
+                         ids=lambda text: text[:9])  # fmt: skip
 def test_texts_that_are_no_path_are_one_sentence(nb, places, monkeypatch, text):
     monkeypatch.chdir(places.home)
     with pytest.raises(nb.Problem, match="is not there"):

@@ -6,7 +6,7 @@ import pickle
 import oracle
 import pytest
 import torch
-from helpers import far
+from helpers import OnGpu, far
 from notebook import ROOT
 
 
@@ -302,6 +302,32 @@ def test_layers_of_the_readers_own_are_not_replaced(nb, change):
     with torch.no_grad():
         wanted = network(x)
         assert far(nb.fold_upsampling(network)(x), wanted) < 1e-4
+
+
+def test_a_network_of_the_readers_own_that_keeps_the_size(nb):
+    """Its last layer sees odd sizes, which 2 x 2 pixels at once cannot paint."""
+    network, x = nb.fresh_network(0), pixels(37, 51)
+    for layer in (network.conv2, network.conv3):
+        layer.conv2d.stride = (1, 1)
+    network.deconv1, network.deconv2 = nb.ConvLayer(128, 64), nb.ConvLayer(64, 32)
+    with torch.no_grad():
+        wanted = network(x)
+        assert far(nb.fold_upsampling(network)(x), wanted) < 1e-4
+
+
+@pytest.mark.parametrize("size", [(24, 20), (26, 20), (24, 22)])
+@pytest.mark.parametrize("learns", [False, True])
+def test_the_last_layer_for_several_pixels_at_once(nb, monkeypatch, size, learns):
+    """A GPU paints 4 x 4 pixels at once, where the sizes allow it; and learns 2 x 2."""
+    layer, strides, plain = nb.ConvLayer(32, 3, kernel_size=9), [], torch.nn.functional.conv2d
+    x = pixels(*size)[:, :1].repeat(1, 32, 1, 1).contiguous(memory_format=torch.channels_last)
+    with torch.set_grad_enabled(learns):
+        wanted, x = layer(x), x.as_subclass(OnGpu)
+        monkeypatch.setattr(
+            nb.F, "conv2d", lambda *given: strides.append(given[3]) or plain(*given)
+        )
+        assert far(nb.conv_padded(layer, x.requires_grad_(learns)), wanted) < 1e-5
+    assert strides == [2 if learns or size != (24, 20) else 4]
 
 
 def test_a_network_with_batch_normalization_comes_back(nb, tmp_path, monkeypatch):

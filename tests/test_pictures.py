@@ -307,6 +307,22 @@ def test_mixture_of_two_styles(nb, tmp_path):
             nb.Mixture(shares)
 
 
+def test_a_picture_travels_as_bytes(nb, redrawer):
+    """Made float32 on the way to a GPU, a 1080p frame took 23 ms instead of 9 on an H100."""
+    came, usual = [], torch.Tensor.to
+
+    class Travels(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **kwargs or {})
+            if function is usual and args[0].dtype == torch.uint8:
+                came.append((result.dtype, args[1]))
+            return result
+
+    with Travels():
+        nb.paint_whole(redrawer, torch.zeros(3, 32, 32, dtype=torch.uint8))
+    assert came[0] == (torch.uint8, torch.device("cpu"))
+
+
 @pytest.fixture(scope="module")
 def redrawer(nb):
     """A network after a short warm start: it redraws photos, and depends little on statistics."""
@@ -417,15 +433,27 @@ def test_public_styles_are_fetched_safely(nb, tmp_path):
         archive.writestr("saved_models/candy.pth", weights.getvalue())
         archive.writestr("../../evil.pth", weights.getvalue())
         archive.writestr("saved_models/readme.txt", "no network")
-    folder = tmp_path / "a" / "public"
-    with serve({"/saved_models.zip": packed.getvalue(), "/bad.zip": b"<html>"}) as server:
+    folder, damaged = tmp_path / "a" / "public", bytearray(packed.getvalue())
+    damaged[1000] ^= 1
+    files = {"/saved_models.zip": packed.getvalue(), "/bad.zip": b"<html>"}
+    with serve(files | {"/damaged.zip": bytes(damaged)}) as server:
         paths = nb.fetch_public_styles(folder, f"{server.url}/saved_models.zip")
         assert nb.load_network(paths[0])(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 16, 16)
         names = {p.name for p in folder.iterdir()}
         assert names == {"saved_models.zip", "candy.pth", "evil.pth"}
         assert not list(tmp_path.glob("*.pth")) and not list((tmp_path / "a").glob("*.pth"))
-        with pytest.raises(nb.Problem, match="no archive"):
-            nb.fetch_public_styles(tmp_path / "b", f"{server.url}/bad.zip")
+        for name in ("bad", "damaged"):
+            with pytest.raises(nb.Problem, match="no whole archive"):
+                nb.fetch_public_styles(tmp_path / name, f"{server.url}/{name}.zip")
+            assert not (tmp_path / name / "saved_models.zip").exists()
+
+
+def test_onnx_of_a_network_in_half_precision(nb, tmp_path):
+    network, x = nb.load_network(ROOT / "checkpoints" / "snow.pth"), torch.rand(1, 3, 24, 32) * 255
+    with torch.no_grad():
+        wanted = network(x).numpy()
+    session = onnxruntime.InferenceSession(nb.export_onnx(network.half(), tmp_path / "net.onnx"))
+    assert np.abs(session.run(["painting"], {"photo": x.numpy()})[0] - wanted).max() < 1
 
 
 @pytest.mark.parametrize("decoder_relu", [True, False])

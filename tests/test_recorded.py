@@ -6,12 +6,7 @@ import inspect
 
 import pytest
 import torch
-
-
-class OnGpu(torch.Tensor):
-    """A tensor that says it is a GPU's."""
-
-    is_cuda = property(lambda self: True)
+from helpers import OnGpu
 
 
 @pytest.fixture

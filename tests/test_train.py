@@ -713,7 +713,7 @@ def test_a_training_stopped_before_its_first_save_takes_no_other_ones_place(nb, 
         places=types.SimpleNamespace(outputs=tmp_path, checkpoints=tmp_path),
         vgg16=types.SimpleNamespace(weights="random"),
         chosen=types.SimpleNamespace(paint_with=None, batch_size=4),
-        network_file=former / "final.pth",
+        network_file=former / "final.pth", style_name="former",
         plan_training=lambda *_: plan, train=stopped, photos=None, style=None, photo_source=None,
         style_path=tmp_path / "new.jpg", photo=None,
     )  # fmt: skip
@@ -722,6 +722,42 @@ def test_a_training_stopped_before_its_first_save_takes_no_other_ones_place(nb, 
     with pytest.raises(nb.Problem, match="new-654321.*missing"):
         run_cell("run-report", seen)
     assert names(tmp_path) == ["former-123456"]
+    # what paints, and what its paintings are named after, are the former still
+    assert seen["network_file"] == former / "final.pth" and seen["style_name"] == "former"
+
+
+def test_a_network_that_cannot_be_read_gives_no_paintings_its_name(nb, tmp_path):
+    former, bad = tmp_path / "former.pth", tmp_path / "bad.pth"
+    bad.write_bytes(b"xx")
+    places = types.SimpleNamespace(home=tmp_path, local=tmp_path, repository="", data=tmp_path)
+    seen = vars(nb) | dict(
+        places=places, vgg16=types.SimpleNamespace(weights="random"), network_file=former,
+        chosen=types.SimpleNamespace(paint_with=str(bad)), style_name="former", network="its",
+        plan_training=lambda *_: ({}, tmp_path), photos=None, style=None, photo_source=None,
+        style_path=None,
+    )  # fmt: skip
+    with pytest.raises(nb.Problem, match="bad.pth is missing, damaged"):
+        run_cell("run-train", seen)
+    kept = seen["network_file"], seen["style_name"], seen["network"]
+    assert kept == (former, "former", "its")
+
+
+def test_a_press_while_the_last_state_is_saved_loses_nothing(
+    nb, photos, style, tmp_path, monkeypatch
+):
+    """The save after the last step is as whole as the others: a first press waits for its end."""
+    saved, save = [], torch.save
+
+    def press(*given, **how):
+        saved.append(given)
+        if len(saved) == 3:  # final.pth and a state after step 2, final.pth after step 3
+            signal.raise_signal(signal.SIGINT)
+        save(*given, **how)
+
+    monkeypatch.setattr(nb.torch, "save", press)
+    nb.train(photos, style, tmp_path, steps=3, checkpoint_every=2, **SMALL)
+    assert names(tmp_path) == ["final.pth", "step_0000002.pth", "step_0000003.pth"]
+    assert nb.load_checkpoint(tmp_path / "final.pth")["done"] == 3
 
 
 def test_a_network_that_was_moved_away_is_there_again(nb, photos, style, tmp_path):
@@ -807,8 +843,8 @@ def test_the_lesson_on_transfer_can_be_run_again(nb, photos, style, tmp_path):
     nb.to_image(style).save(lesson)
     seen, taught = vars(nb) | dict(
         lesson=lesson, beginners={"a new network": nb.fresh_network()}, photo=photos[0],
-        photos=photos, vgg16=nb.VGG16Features("random"), weights={}, DEVICE=torch.device("cpu"),
-        loss_figure=show, show_pictures=show,
+        photos=photos, vgg16=nb.VGG16Features("random"), loss_weights={},
+        DEVICE=torch.device("cpu"), loss_figure=show, show_pictures=show,
         chosen=types.SimpleNamespace(
             style_size=48, batch_size=2, steps=2, transfer_steps=2, image_size=64),
     ), []  # fmt: skip

@@ -3,9 +3,12 @@
 import contextlib
 import gc
 import hashlib
+import itertools
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
 
@@ -635,6 +638,13 @@ def test_numbers_that_cannot_be_are_one_sentence(nb, tmp_path, name, value):
         nb.stylize_video(Tinted(), clip, tmp_path / "out.mp4", **{name: value})
 
 
+@pytest.mark.parametrize("count", [0, 2.5])
+def test_a_part_of_so_many_frames_that_cannot_be(nb, tmp_path, count):
+    clip = make_clip(tmp_path / "clip.mp4", seconds=0.2)
+    with pytest.raises(nb.Problem, match="max_frames a whole number from 1"):
+        nb.stylize_video(Tinted(), clip, tmp_path / "out.mp4", max_frames=count)
+
+
 @pytest.mark.parametrize("rate", ["10", "30000/1001"])
 @pytest.mark.parametrize("place, first", [(1e-4, 0), (1, 1), (2, 2), (2.4, 2), (2.6, 3), (8.99, 9)])
 def test_a_start_between_frames_is_at_the_nearest(nb, tmp_path, rate, place, first):
@@ -696,3 +706,67 @@ def test_frames_that_come_faster_than_the_stream_says_are_all_shown(nb, tmp_path
     count = len(read(plain))
     assert len({frame.tobytes() for frame in frames}) == count
     assert float(about.frames / about.rate) == pytest.approx(count / 30, abs=0.1)
+
+
+def test_a_second_press_while_the_clip_is_closed_loses_no_frame(nb, tmp_path, monkeypatch):
+    """It ends the cell, not ffmpeg, which still writes what was painted."""
+    closed = []
+
+    def slow(*_, **__):
+        try:
+            while True:
+                yield
+        finally:
+            time.sleep(1)
+            closed.append(True)
+
+    monkeypatch.setattr(nb.imageio_ffmpeg, "write_frames", slow)
+    press = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        with nb.video_writer(tmp_path / "out.mp4", 4, 4, Fraction(5)) as write:
+            write(np.zeros((4, 4, 3), np.uint8))
+            press.start()
+    assert closed == [True]
+
+
+def test_a_failure_in_mid_clip_leaves_no_ffmpeg_behind(nb, tmp_path, monkeypatch):
+    """IPython keeps the last error, and with it all that its traceback names."""
+    begun, usual = [], subprocess.Popen
+
+    class Spy(usual):
+        def __init__(self, *given, **how):
+            super().__init__(*given, **how)
+            begun.append(self)
+
+    class Failing(Tinted):
+        def forward(self, x):
+            if len(begun) and next(frames) == 5:
+                raise RuntimeError("a failing network")
+            return super().forward(x)
+
+    frames, clip = itertools.count(), make_clip(tmp_path / "in.mp4", size="320x240", seconds=4)
+    monkeypatch.setattr(nb.subprocess, "Popen", Spy)
+    with pytest.raises(RuntimeError, match="a failing network") as kept:
+        nb.stylize_video(Failing(), clip, tmp_path / "out.mp4")
+    assert kept.tb and begun and all(process.poll() is not None for process in begun)
+
+
+@pytest.mark.parametrize("size", [(20, 1), (1, 20)])
+def test_a_clip_one_pixel_high_or_wide_is_painted(nb, tmp_path, size):
+    for n in range(3):
+        PIL.Image.new("RGB", size, (200, 90, 60 * n)).save(tmp_path / f"{n}.png")
+    painted = read(nb.stylize_video(Tinted(), tmp_path, tmp_path / "out.mp4", strength=0))
+    assert painted.shape == (3, max(2, size[1]), max(2, size[0]), 3)
+    assert abs(painted[0, 0, 0].astype(int) - (200, 90, 0)).max() < 8
+
+
+def test_clips_of_odd_sizes_are_written_whole(nb, tmp_path):
+    """H.264 wants even sizes: the last row and column are repeated."""
+    frames = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
+    sent, part = [], tmp_path / "out.mp4"
+    for width in (7, 6):
+        with nb.video_writer(part, width, 5, Fraction(5)) as write:
+            for frame in frames:
+                write(frame[:, :width][:, ::-1])
+        sent.append(read(part).shape)
+    assert sent == [(3, 6, 8, 3), (3, 6, 6, 3)]
