@@ -315,6 +315,22 @@ def test_a_network_of_the_readers_own_that_keeps_the_size(nb):
         assert far(nb.fold_upsampling(network)(x), wanted) < 1e-4
 
 
+class EvenOnly(torch.nn.Identity):
+    """A skip connection from a halved copy: as U-Nets, it takes no odd sizes."""
+
+    def forward(self, x):
+        halved = torch.nn.functional.avg_pool2d(x, 2)
+        return x + 0 * torch.nn.functional.interpolate(halved, scale_factor=2)
+
+
+def test_a_network_of_the_readers_own_that_takes_no_odd_sizes(nb):
+    network, x = nb.fresh_network(0), pixels(40, 40)
+    network.in1 = torch.nn.Sequential(network.in1, EvenOnly())
+    with torch.no_grad():
+        wanted = network(x)
+        assert far(nb.fold_upsampling(network)(x), wanted) < 1e-4
+
+
 @pytest.mark.parametrize("size", [(24, 20), (26, 20), (24, 22)])
 @pytest.mark.parametrize("learns", [False, True])
 def test_the_last_layer_for_several_pixels_at_once(nb, monkeypatch, size, learns):

@@ -102,8 +102,8 @@ def test_budget():
     lengths = [(cell["text"].count("\n") + 1, cell) for cell in CODE]
     first = next(n for n, cell in enumerate(CODE) if "class TransformerNet(" in cell["text"])
     figures = {
-        "lines": (sum(length for length, _ in lengths), 1898),
-        "characters": (sum(len(cell["text"]) for cell in CODE), 113_040),
+        "lines": (sum(length for length, _ in lengths), 1899),
+        "characters": (sum(len(cell["text"]) for cell in CODE), 113_065),
         "the longest cell": (max(length for length, _ in lengths), 60),
         "the longest open cell": (max(n for n, cell in lengths if not is_closed(cell)), 45),
         "columns": (max(len(t) for cell in CODE for t in cell["text"].split("\n")), 100),
