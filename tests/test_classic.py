@@ -26,7 +26,10 @@ def test_run_all_in_the_classic_notebook(tmp_path):
         ready = "window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel"
         page.wait_for_function(ready, timeout=60_000)
         page.wait_for_function("Jupyter.notebook.kernel.is_connected()", timeout=60_000)
-        page.wait_for_timeout(1000)
+        # Widgets made before the page has its widget manager, and before that has heard from the
+        # kernel which widgets there are, are not shown, whatever the notebook does.
+        page.wait_for_function("Jupyter.notebook.kernel.widget_manager", timeout=60_000)
+        page.wait_for_timeout(5000)
         page.evaluate("Jupyter.notebook.execute_all_cells()")
         done = """() => document.querySelector('.output_error') || Jupyter.notebook.get_cells()
             .every(cell => cell.cell_type != 'code' || cell.input_prompt_number > 0)"""
