@@ -320,6 +320,18 @@ def test_hdr_of_other_codecs_or_poorly_marked(nb, tmp_path, hdr, codec, ending, 
     check_hdr(frames[0], "smpte2084")
 
 
+@pytest.mark.parametrize("codec, ending", [("libvpx-vp9", "webm"), ("libaom-av1", "mkv")])
+@pytest.mark.parametrize("size", [(95, 64), (96, 63), (95, 63)])
+def test_hdr_of_odd_sizes(nb, tmp_path, hdr, codec, ending, size):
+    """zscale refuses half a pair of colours; it says so nowhere, and there is no frame."""
+    wide, high = size
+    how = f"-vf crop={wide}:{high}:exact=1 -pix_fmt yuv420p10le -crf 5 -b:v 0 -c:v {codec}"
+    ff("-i", hdr("smpte2084", codec, ending), *how.split(), tmp_path / f"odd.{ending}")
+    about, frames = opened(nb, tmp_path / f"odd.{ending}")
+    assert about.size == size and len(frames) == 5
+    check_hdr(frames[0], "smpte2084")
+
+
 # Transparency
 
 
@@ -368,6 +380,41 @@ def test_transparent_and_turned(nb, tmp_path):
     assert near(frames[0][50, 24], 255) and near(frames[0][10, 24], (0, 0, 220), 4)
 
 
+@pytest.mark.parametrize("ending", ["vob", "3g2", "asf", "dv", "mxf"])
+def test_clips_of_camcorders_and_discs_in_a_folder(nb, tmp_path, ending):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    size = "720x576" if ending == "dv" else "64x48"  # it has no other
+    clip = make_clip(tmp_path / "made.mp4", size, "25", 0.2, sound=False)
+    how = {"vob": "mpeg2video", "dv": "dvvideo", "mxf": "mpeg2video", "asf": "wmv2"}
+    ff("-i", clip, "-c:v", how.get(ending, "copy"), *("-pix_fmt yuv420p".split()),
+       folder / f"old.{ending.upper()}")  # fmt: skip
+    (done,) = nb.stylize_folder(Tinted(), folder, tmp_path / "out")
+    assert done.name == "old.mp4" and 4 <= len(read(done)) <= 6
+    assert nb.clips_in(folder)
+
+
+def test_a_recording_without_a_keyframe_is_one_sentence(nb, tmp_path):
+    """A dump of a live stream: headers, and no packet from which a picture can be made. In a folder
+    it is passed over."""
+    make_clip(tmp_path / "whole.flv", extra="-g 1000 -c:v libx264".split())
+    data, at, folder = (tmp_path / "whole.flv").read_bytes(), 13, tmp_path / "in"
+    kept = data[:at]
+    while at < len(data):  # FLV's tags: kind, 3 bytes of length; codec and frame's kind come first
+        end = at + 15 + int.from_bytes(data[at + 1 : at + 4], "big")
+        if not (data[at] == 9 and data[at + 11] >> 4 == 1 and data[at + 12] == 1):
+            kept += data[at:end]
+        at = end
+    folder.mkdir()
+    (folder / "live.flv").write_bytes(kept)
+    assert len(kept) < len(data)
+    with pytest.raises(nb.Problem, match="live.flv is no video"):
+        nb.open_video(folder / "live.flv")
+    make_clip(folder / "more.mp4", seconds=0.1)
+    done = nb.stylize_folder(Tinted(), folder, tmp_path / "out")
+    assert [path.name for path in done] == ["more.mp4"]
+
+
 # Sound
 
 
@@ -390,6 +437,18 @@ def test_packets_that_do_not_tell_their_times(nb, tmp_path, how, name):
         wave = nb.run_ffmpeg("-i", clip, *"-map 0:a -f framecrc -".split()).splitlines()
         sounds.append(sum(int(line.split(",")[3]) for line in wave if line[0] != "#"))
     assert len(after) == 1 and sounds[1] == pytest.approx(sounds[0], rel=0.03)
+
+
+@pytest.mark.parametrize("layout", ["7.1.4", "22.2"])
+def test_more_channels_than_aac_has_are_heard_in_stereo(nb, tmp_path, layout):
+    """As a player mixes them; the sample of 7.1 stays as it is."""
+    clip = numbered(tmp_path / "in.mp4", 25)
+    for name, sound in (("many", layout), ("usual", "7.1")):
+        noise = f"anoisesrc=r=48000:d=1,aformat=channel_layouts={sound}"
+        ff("-i", clip, "-f", "lavfi", "-i", noise, "-c:v", "copy", "-c:a", "pcm_s16le",
+           tmp_path / f"{name}.mkv")  # fmt: skip
+        painted(nb, tmp_path / f"{name}.mkv", tmp_path / f"{name}.mp4")
+    assert "stereo" in probe(tmp_path / "many.mp4") and "7.1" in probe(tmp_path / "usual.mp4")
 
 
 def test_a_sound_track_that_nobody_can_decode(nb, tmp_path):

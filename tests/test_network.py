@@ -331,11 +331,12 @@ def test_a_network_of_the_readers_own_that_takes_no_odd_sizes(nb):
         assert far(nb.fold_upsampling(network)(x), wanted) < 1e-4
 
 
-@pytest.mark.parametrize("size", [(24, 20), (26, 20), (24, 22)])
+@pytest.mark.parametrize("size", [(24, 20), (26, 20), (24, 22), (26, 22)])
+@pytest.mark.parametrize("kernel", [9, 7])
 @pytest.mark.parametrize("learns", [False, True])
-def test_the_last_layer_for_several_pixels_at_once(nb, monkeypatch, size, learns):
+def test_the_last_layer_for_several_pixels_at_once(nb, monkeypatch, size, kernel, learns):
     """A GPU paints 4 x 4 pixels at once, where the sizes allow it; and learns 2 x 2."""
-    layer, strides, plain = nb.ConvLayer(32, 3, kernel_size=9), [], torch.nn.functional.conv2d
+    layer, strides, plain = nb.ConvLayer(32, 3, kernel), [], torch.nn.functional.conv2d
     x = pixels(*size)[:, :1].repeat(1, 32, 1, 1).contiguous(memory_format=torch.channels_last)
     with torch.set_grad_enabled(learns):
         wanted, x = layer(x), x.as_subclass(OnGpu)

@@ -65,12 +65,16 @@ def test_a_drive_that_cannot_be_used_is_one_sentence_and_work_goes_on(
     assert {"refused": "credential", "read-only": "Read-only", "full": "No space"}[trouble] in said
 
 
-def test_the_drive_is_mounted_and_worked_in(nb, tmp_path, monkeypatch, content):
+@pytest.mark.parametrize("mounted", [True, False])
+def test_the_drive_is_mounted_and_worked_in(nb, tmp_path, monkeypatch, content, mounted):
+    """Anew where it is not mounted: Colab would take a folder that an unmounted Drive left for it,
+    and all that is written there would end with the runtime."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(nb.os.path, "ismount", lambda place: mounted and place == "/content/gdrive")
     calls = []
     standin_drive(monkeypatch, lambda place, **more: calls.append((place, more)))
     places = nb.connect_drive(True, "https://example.org/raw/")
-    assert calls == [("/content/gdrive", dict(force_remount=False))]
+    assert calls == [("/content/gdrive", dict(force_remount=not mounted))]
     assert places.home == content / "gdrive" / "My Drive" / "Colab_Notebooks"
     assert places.repository == "https://example.org/raw"
     for name in ("data", "checkpoints", "outputs"):
