@@ -43,7 +43,7 @@ def test_learns_the_style_and_keeps_the_content(nb, tmp_path):
         tmp_path,
         steps=120,
         start_from=ROOT / "checkpoints" / "start.pth",
-        **SMALL | dict(image_size=64),
+        **SMALL,
         on_step=lambda step, losses: seen.append(losses.style.item()),
     )
     assert len(seen) == 120
