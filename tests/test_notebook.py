@@ -227,6 +227,16 @@ def test_each_section_speaks_english_then_korean():
     assert [int(h[1]) for h in headings if h] == list(range(10))
 
 
+def test_ranges_are_not_struck_through():
+    """JupyterLab and GitHub strike what stands between two tildes of a paragraph: 3~5 ... 7~9."""
+    texts = [cell["text"] for cell in CELLS if cell["cell_type"] == "markdown"]
+    texts += [path.read_text() for path in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md"))]
+    for text in texts:
+        plain = re.sub(r"(?s)```.*?```|`[^`\n]*`|\\~", "", text)
+        for part in re.split(r"\n\n|\n(?=[*|])|(?<=\S) \| ", plain):
+            assert part.count("~") < 2, part
+
+
 def test_what_may_be_skipped_is_closed():
     """Toolbox cells are one line in Colab (a form) and in JupyterLab; the lesson is open; Settings
     are a form in Colab and open in JupyterLab, where there are no forms."""
