@@ -227,12 +227,14 @@ def test_each_section_speaks_english_then_korean():
     assert [int(h[1]) for h in headings if h] == list(range(10))
 
 
-def test_ranges_are_not_struck_through():
-    """JupyterLab and GitHub strike what stands between two tildes of a paragraph: 3~5 ... 7~9."""
+def test_korean_is_neither_struck_through_nor_left_with_stars():
+    """JupyterLab and GitHub strike what stands between two tildes of a paragraph: 3~5 ... 7~9. And
+    stars between a sign and Hangul end no emphasis."""
     texts = [cell["text"] for cell in CELLS if cell["cell_type"] == "markdown"]
     texts += [path.read_text() for path in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md"))]
     for text in texts:
         plain = re.sub(r"(?s)```.*?```|`[^`\n]*`|\\~", "", text)
+        assert re.findall(r".*[?!.)%\]]\*+[가-힣].*", plain) == []
         for part in re.split(r"\n\n|\n(?=[*|])|(?<=\S) \| ", plain):
             assert part.count("~") < 2, part
 
