@@ -77,6 +77,12 @@ def test_run_all_in_jupyterlab(lab):
         assert page.locator(".jp-OutputArea img").count() >= 8
         assert page.locator(".jp-RenderedHTMLCommon details").count() >= 8
         assert page.locator(FORMULA).count() >= 3
+        assert page.locator(".jp-RenderedMarkdown del").all_text_contents() == []
+        texts = page.evaluate("""() => [...document.querySelectorAll('.jp-RenderedMarkdown')]
+            .map(e => { const text = e.cloneNode(true);
+                text.querySelectorAll('pre, code, mjx-container').forEach(part => part.remove());
+                return text.textContent; })""")
+        assert [text for text in texts if re.search("[*$]", text)] == []  # Markdown that is none
         too_wide = page.evaluate("""() => [...document.querySelectorAll('.jp-OutputArea-output')]
             .filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.innerText.slice(0, 80))""")
         assert too_wide == []
