@@ -387,8 +387,7 @@ def test_clips_of_camcorders_and_discs_in_a_folder(nb, tmp_path, ending):
     size = "720x576" if ending == "dv" else "64x48"  # it has no other
     clip = make_clip(tmp_path / "made.mp4", size, "25", 0.2, sound=False)
     how = {"vob": "mpeg2video", "dv": "dvvideo", "mxf": "mpeg2video", "asf": "wmv2"}
-    ff("-i", clip, "-c:v", how.get(ending, "copy"), *("-pix_fmt yuv420p".split()),
-       folder / f"old.{ending.upper()}")  # fmt: skip
+    ff("-i", clip, "-c:v", how.get(ending, "copy"), folder / f"old.{ending.upper()}")
     (done,) = nb.stylize_folder(Tinted(), folder, tmp_path / "out")
     assert done.name == "old.mp4" and 4 <= len(read(done)) <= 6
     assert nb.clips_in(folder)
